@@ -1,0 +1,235 @@
+//! What the actors of one arbiter share: who is hosted here, and the way to everybody else.
+//!
+//! A call to a core of the same arbiter goes straight into that core's [`Mail`]: no other thread wakes up. What is for
+//! another arbiter is collected while an actor's turn lasts and leaves as one batch per arbiter.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_node::connection::ConnectionEvent;
+use millrace_node::group::GroupEvent;
+use millrace_node::metadata_store::MetadataEvent;
+use millrace_node::replica::ReplicaEvent;
+use millrace_node::{Answer, Call, Caller, ConnectionId, ReplyTo};
+use millrace_types::{ErrorCode, TopicId, TopicPartition};
+
+use super::connections::Connections;
+use super::countdown::Countdown;
+use super::mail::Mail;
+use super::parcel::Parcel;
+use super::storage_port::StoragePort;
+use super::timers::Timers;
+use crate::shared::Shared;
+
+/// Calls that wait for one core above which further ones are refused.
+pub(crate) const CALL_BOUND: usize = 4_096;
+
+/// What the actors of one arbiter share; it never leaves the arbiter's thread.
+pub(crate) struct Local {
+    /// Number of the arbiter, from 0.
+    pub(crate) number: usize,
+    /// What all arbiters share.
+    pub(crate) shared: Arc<Shared>,
+    /// The arbiter's timers.
+    pub(crate) timers: Timers,
+    /// The way to the storage threads.
+    pub(crate) storage: Rc<StoragePort>,
+    /// The connections served here.
+    pub(crate) connections: Connections,
+    /// The replicas hosted here.
+    pub(crate) replicas: RefCell<HashMap<TopicPartition, Rc<Mail<ReplicaEvent>>>>,
+    /// The coordinators hosted here, by partition of the topic of offsets.
+    pub(crate) groups: RefCell<BTreeMap<i32, Rc<Mail<GroupEvent>>>>,
+    /// The metadata store, if it is hosted here.
+    pub(crate) metadata: OnceCell<Rc<Mail<MetadataEvent>>>,
+    /// The replicas that go with their data when they have stopped.
+    pub(crate) deleting: RefCell<BTreeSet<TopicPartition>>,
+    /// Dropped when the broker stops and the last replica has stopped.
+    pub(crate) stopping: RefCell<Option<Countdown>>,
+    /// Dropped when the broker stops and the last coordinator has stopped.
+    pub(crate) stopping_groups: RefCell<Option<Countdown>>,
+    outbox: RefCell<Vec<Vec<Parcel>>>,
+}
+
+impl Local {
+    /// An arbiter that hosts nothing.
+    pub(crate) fn new(number: usize, shared: Arc<Shared>) -> Rc<Self> {
+        let storage = StoragePort::new(
+            shared.storage.clone(),
+            Arc::clone(shared.inbox(number)),
+            shared.meters.storage_parked.clone(),
+        );
+        let outbox = (0..shared.placement.arbiters()).map(|_| Vec::new()).collect();
+        Rc::new(Self {
+            number,
+            timers: Timers::new(),
+            storage,
+            connections: Connections::new(shared.node.settings.connections_max_idle),
+            replicas: RefCell::default(),
+            groups: RefCell::default(),
+            metadata: OnceCell::new(),
+            deleting: RefCell::default(),
+            stopping: RefCell::default(),
+            stopping_groups: RefCell::default(),
+            outbox: RefCell::new(outbox),
+            shared,
+        })
+    }
+
+    /// Carries a call to its callee; when that is not possible, the caller is answered why.
+    pub(crate) fn call(&self, from: ReplyTo, call: Call) {
+        let placement = self.shared.placement;
+        let arbiter = match &call {
+            Call::Partition(partition, _) => placement.partition(partition),
+            Call::Group(partition, _) => match self.offsets_topic() {
+                Some(topic) => placement.group(topic, *partition),
+                None => return self.answer(from, Answer::Gone(ErrorCode::CoordinatorNotAvailable)),
+            },
+            Call::Metadata(_) => placement.metadata(),
+        };
+        if arbiter == self.number {
+            self.deliver(from, call);
+        } else {
+            self.post(arbiter, Parcel::Call { from, call });
+        }
+    }
+
+    /// Hands a call to a core of this arbiter.
+    pub(crate) fn deliver(&self, from: ReplyTo, call: Call) {
+        let refused = match call {
+            Call::Partition(partition, op) => match self.replica(&partition) {
+                Some(mail) => {
+                    mail.offer(ReplicaEvent::Call { from, op }, CALL_BOUND).err().map(|_| ErrorCode::RequestTimedOut)
+                }
+                None => Some(ErrorCode::NotLeaderOrFollower),
+            },
+            Call::Group(partition, request) => match self.groups.borrow().get(&partition) {
+                Some(mail) => mail
+                    .offer(GroupEvent::Request { from, request }, CALL_BOUND)
+                    .err()
+                    .map(|_| ErrorCode::CoordinatorLoadInProgress),
+                None => Some(ErrorCode::NotCoordinator),
+            },
+            Call::Metadata(command) => match self.metadata.get() {
+                Some(mail) => mail
+                    .offer(MetadataEvent::Command { from, command }, CALL_BOUND)
+                    .err()
+                    .map(|_| ErrorCode::RequestTimedOut),
+                None => Some(ErrorCode::BrokerNotAvailable),
+            },
+        };
+        if let Some(code) = refused {
+            self.shared.meters.calls_refused.increment(1);
+            self.answer(from, Answer::Gone(code));
+        }
+    }
+
+    /// Takes back a `Watch` of `from`.
+    pub(crate) fn cancel(&self, from: ReplyTo, partition: TopicPartition) {
+        let arbiter = self.shared.placement.partition(&partition);
+        if arbiter != self.number {
+            self.post(arbiter, Parcel::Cancel { from, partition });
+        } else if let Some(mail) = self.replica(&partition) {
+            mail.push(ReplicaEvent::Cancel { from });
+        }
+    }
+
+    /// Carries an answer to the caller. A caller that is gone does not miss it.
+    pub(crate) fn answer(&self, to: ReplyTo, answer: Answer) {
+        match self.shared.placement.caller(to.caller, self.offsets_topic_of(to.caller)) {
+            Some(arbiter) if arbiter != self.number => self.post(arbiter, Parcel::Answer { to, answer }),
+            _ => self.deliver_answer(to, answer),
+        }
+    }
+
+    /// Hands an answer to a caller of this arbiter.
+    pub(crate) fn deliver_answer(&self, to: ReplyTo, answer: Answer) {
+        let token = to.token;
+        match to.caller {
+            Caller::Connection(id) => {
+                if let Some(mail) = self.connections.mail(id) {
+                    mail.push(ConnectionEvent::Answer { token, answer });
+                }
+            }
+            Caller::GroupCoordinator(partition) => {
+                if let Some(mail) = self.groups.borrow().get(&partition) {
+                    mail.push(GroupEvent::Answer { token, answer });
+                }
+            }
+            // The metadata store calls nobody.
+            Caller::Metadata => {}
+        }
+    }
+
+    /// Puts a parcel with those that leave for `arbiter` at the end of the turn.
+    pub(crate) fn post(&self, arbiter: usize, parcel: Parcel) {
+        if let Some(batch) = self.outbox.borrow_mut().get_mut(arbiter) {
+            batch.push(parcel);
+        }
+    }
+
+    /// Lets the collected parcels leave. Calls that find no room are answered at once.
+    pub(crate) fn send_outbox(&self) {
+        for arbiter in 0..self.shared.placement.arbiters() {
+            let mut batch = match self.outbox.borrow_mut().get_mut(arbiter) {
+                Some(batch) if !batch.is_empty() => std::mem::take(batch),
+                _ => continue,
+            };
+            self.shared.inbox(arbiter).send(&mut batch);
+            for parcel in batch.drain(..) {
+                if let Parcel::Call { from, .. } = parcel {
+                    self.shared.meters.calls_refused.increment(1);
+                    self.deliver_answer(from, Answer::Gone(ErrorCode::RequestTimedOut));
+                }
+            }
+            if let Some(empty) = self.outbox.borrow_mut().get_mut(arbiter) {
+                std::mem::swap(empty, &mut batch);
+            }
+        }
+    }
+
+    /// The replica of a partition hosted here.
+    pub(crate) fn replica(&self, partition: &TopicPartition) -> Option<Rc<Mail<ReplicaEvent>>> {
+        self.replicas.borrow().get(partition).map(Rc::clone)
+    }
+
+    /// Counts what waits here, for `/metrics`.
+    pub(crate) fn count(&self) {
+        let replicas: usize = self.replicas.borrow().values().map(|mail| mail.len()).sum();
+        let groups: usize = self.groups.borrow().values().map(|mail| mail.len()).sum();
+        let metadata = self.metadata.get().map_or(0, |mail| mail.len());
+        let counted = self.shared.counted(self.number);
+        counted.events.store(replicas + groups + metadata + self.connections.waiting(), Ordering::Relaxed);
+        counted.timers.store(self.timers.len(), Ordering::Relaxed);
+    }
+
+    /// The place of a connection that begins.
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        self.shared.placement.connection_id(self.number, self.connections.next_sequence())
+    }
+
+    /// Tells whoever stops the broker that no coordinator, or no replica, is left.
+    pub(crate) fn drop_countdowns_if_done(&self) {
+        if self.groups.borrow().is_empty() {
+            self.stopping_groups.borrow_mut().take();
+        }
+        if self.replicas.borrow().is_empty() {
+            self.stopping.borrow_mut().take();
+        }
+    }
+
+    fn offsets_topic(&self) -> Option<TopicId> {
+        self.shared.node.directory.image().topic(CONSUMER_OFFSETS).map(|topic| topic.id)
+    }
+
+    fn offsets_topic_of(&self, caller: Caller) -> Option<TopicId> {
+        match caller {
+            Caller::GroupCoordinator(_) => self.offsets_topic(),
+            Caller::Connection(_) | Caller::Metadata => None,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What goes from one arbiter to another, and what the storage threads bring back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use millrace_node::{Answer, Call, Caller, ReplyTo};
+use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery};
+use millrace_types::{LeaderEpoch, Offset, TopicPartition};
+
+use crate::local::LocalRequest;
+use crate::net::limits::Permit;
+
+use super::countdown::Countdown;
+
+/// One message between arbiters.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    /// A call of a core.
+    Call {
+        /// Where the answer goes.
+        from: ReplyTo,
+        /// The call.
+        call: Call,
+    },
+    /// A caller takes back a `Watch`.
+    Cancel {
+        /// The registration.
+        from: ReplyTo,
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The answer to a call.
+    Answer {
+        /// The caller.
+        to: ReplyTo,
+        /// What came back.
+        answer: Answer,
+    },
+    /// An order to the arbiter itself.
+    Order(Order),
+}
+
+impl Parcel {
+    /// Whether it may be refused when too much waits; all else belongs to what was accepted before.
+    pub(crate) const fn is_refusable(&self) -> bool {
+        matches!(self, Self::Call { .. })
+    }
+}
+
+/// What the broker wants of an arbiter.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Host a replica.
+    StartReplica(Box<OpenedLog>),
+    /// To the arbiter of the metadata store: a replica has published its first leader epoch.
+    ReplicaLed(TopicPartition),
+    /// Stop a replica and remove its log.
+    DeleteReplica(TopicPartition),
+    /// Give a replica other settings.
+    ConfigureReplica(TopicPartition, Box<LogConfig>),
+    /// Serve a client.
+    Accept(Box<Accepted>),
+    /// Serve a request of the process itself.
+    Local(Box<LocalRequest>),
+    /// Count what waits for the actors, for `/metrics`.
+    Sample(Countdown),
+    /// Take no more requests, answer those that are there, close the connections.
+    StopConnections(Countdown),
+    /// Close the connections, whatever they wait for.
+    KillConnections,
+    /// Stop the coordinators, which still call their replicas.
+    StopGroups(Countdown),
+    /// Stop the replicas.
+    StopReplicas(Countdown),
+}
+
+/// A replica's log, open and recovered.
+#[derive(Debug)]
+pub(crate) struct OpenedLog {
+    /// The partition.
+    pub(crate) partition: TopicPartition,
+    /// Its log.
+    pub(crate) log: Log,
+    /// What opening it came to.
+    pub(crate) recovery: Recovery,
+    /// The latest epoch the write-ahead store has a vote in; 0 for none.
+    pub(crate) term: LeaderEpoch,
+    /// Whether the write-ahead store says that there may be acknowledged records that were never flushed.
+    pub(crate) volatile: bool,
+}
+
+/// A client's socket on its way to an arbiter.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The socket, not blocking.
+    pub(crate) stream: std::net::TcpStream,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// Name of the listener.
+    pub(crate) listener: Arc<str>,
+    /// Its place among the connections that are allowed.
+    pub(crate) permit: Permit,
+}
+
+/// What a storage thread has done.
+#[derive(Debug)]
+pub(crate) enum Completion {
+    /// Flush work of a replica.
+    Flushed {
+        /// The partition.
+        partition: TopicPartition,
+        /// Everything below it is durable.
+        upto: Offset,
+        /// The leader epoch when the work was taken.
+        epoch: LeaderEpoch,
+        /// What came of it.
+        result: Result<(), DiskError>,
+    },
+    /// Records of a replica in the write-ahead store.
+    Put {
+        /// The partition.
+        partition: TopicPartition,
+        /// The replica's number for them.
+        token: u64,
+        /// What came of it.
+        result: Result<(), DiskError>,
+    },
+    /// Space of a replica, allocated ahead.
+    Prepared {
+        /// The partition.
+        partition: TopicPartition,
+        /// What was made.
+        prepared: Prepared,
+    },
+    /// A cold range was read in.
+    Warmed {
+        /// Who asked.
+        caller: Caller,
+        /// The caller's number for it.
+        token: u64,
+    },
+    /// Records of the metadata store.
+    Persisted {
+        /// The store's number for them.
+        token: u64,
+        /// What came of it.
+        result: Result<(), DiskError>,
+    },
+    /// Logs of replicas that were created.
+    Opened(Vec<(TopicPartition, Result<Box<OpenedLog>, LogError>)>),
+}

@@ -1,0 +1,167 @@
+//! The actor of a replica: its core between the storage threads and the callers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
+use millrace_node::{Answer, PartitionView};
+use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
+use millrace_types::{ErrorCode, TopicPartition};
+
+use super::arbiter::Local;
+use super::countdown::Countdown;
+use super::group_coordinator;
+use super::host::{After, Host, Ports};
+use super::mail::Mail;
+use super::parcel::{OpenedLog, Order, Parcel};
+use super::timers::Fire;
+
+/// Starts the replica of an opened log on the calling thread's arbiter.
+pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
+    let OpenedLog { partition, log, recovery, term, volatile } = opened;
+    if local.connections.is_stopping() {
+        return;
+    }
+    if local.replicas.borrow().contains_key(&partition) {
+        return tracing::error!(%partition, "the replica runs already");
+    }
+    report(local, partition, &recovery);
+    let shared = &local.shared;
+    let settings = &shared.node.settings;
+    let voter = (settings.broker_id, shared.directory_id);
+    let check_interval = settings.retention_check_interval;
+    let core = Replica::new(ReplicaParts { partition, log, recovery, voter, term, volatile, check_interval });
+    let view = core.view();
+    let mail = Rc::new(Mail::new(local.timers.slot(), || ReplicaEvent::Timer));
+    local.replicas.borrow_mut().insert(partition, Rc::clone(&mail));
+    shared.node.directory.publish(Arc::clone(&view));
+    mail.push(ReplicaEvent::Start);
+    let ports = ReplicaPorts { partition, local: Rc::clone(local), view, led: false, stopped: false };
+    Host::start(core, ports, mail, Rc::clone(local));
+}
+
+/// Stops a replica; its data goes when it has stopped.
+pub(super) fn delete(local: &Rc<Local>, partition: TopicPartition) {
+    local.deleting.borrow_mut().insert(partition);
+    match local.replica(&partition) {
+        Some(mail) => mail.push(ReplicaEvent::Stop),
+        None => remove(local, partition),
+    }
+}
+
+/// Stops every replica of the arbiter; `countdown` is dropped when all have stopped.
+pub(super) fn stop_all(local: &Rc<Local>, countdown: Countdown) {
+    let mut partitions: Vec<TopicPartition> = local.replicas.borrow().keys().copied().collect();
+    partitions.sort_unstable();
+    for mail in partitions.iter().filter_map(|partition| local.replica(partition)) {
+        mail.push(ReplicaEvent::Stop);
+    }
+    *local.stopping.borrow_mut() = Some(countdown);
+    local.drop_countdowns_if_done();
+}
+
+fn report(local: &Local, partition: TopicPartition, recovery: &millrace_storage::Recovery) {
+    if let Some(cut) = &recovery.cut {
+        local.shared.meters.recovery_cuts.increment(1);
+        tracing::info!(%partition, to = cut.to, bytes = cut.bytes, reason = cut.reason, "cut an incomplete end");
+    }
+    if recovery.suffix_lost {
+        local.shared.meters.recovery_losses.increment(1);
+        tracing::warn!(%partition, "records acknowledged from the page cache may be lost by the power failure");
+    }
+    if let Some(rot) = &recovery.damaged {
+        local.shared.meters.logs_damaged.increment(1);
+        tracing::error!(%partition, "{rot}");
+    }
+}
+
+/// The effects of a replica.
+struct ReplicaPorts {
+    partition: TopicPartition,
+    local: Rc<Local>,
+    view: Arc<PartitionView>,
+    /// Whether the metadata store knows that the replica has a leader epoch.
+    led: bool,
+    stopped: bool,
+}
+
+impl ReplicaPorts {
+    /// Tells those who wait for it that the partition has a leader, once.
+    fn announce(&mut self) {
+        if self.led || self.view.leader_epoch().is_none() {
+            return;
+        }
+        self.led = true;
+        self.local.shared.starting.sub();
+        let metadata = self.local.shared.placement.metadata();
+        self.local.post(metadata, Parcel::Order(Order::ReplicaLed(self.partition)));
+        let image = self.local.shared.node.directory.image();
+        if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic) {
+            group_coordinator::start(&self.local, &self.view);
+        }
+    }
+}
+
+impl Ports<Replica> for ReplicaPorts {
+    fn carry_out(&mut self, effect: ReplicaEffect, mail: &Rc<Mail<ReplicaEvent>>) {
+        let (local, partition) = (&self.local, self.partition);
+        match effect {
+            ReplicaEffect::Put { token, records } => local.storage.put(partition, token, records),
+            ReplicaEffect::Flush(work) => local.storage.flush(partition, work),
+            ReplicaEffect::Prepare(job) => local.storage.prepare(partition, job),
+            ReplicaEffect::Run(job) => local.storage.run(job),
+            ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
+            ReplicaEffect::Timer(at) => {
+                let timer: Rc<dyn Fire> = Rc::<Mail<ReplicaEvent>>::clone(mail);
+                local.timers.set(&timer, at);
+            }
+            ReplicaEffect::Stopped => self.stopped = true,
+        }
+    }
+
+    fn end_turn(&mut self, _core: &Replica) -> After {
+        self.announce();
+        if !self.stopped {
+            return After::Wait;
+        }
+        self.local.shared.node.directory.withdraw(&self.partition);
+        self.local.replicas.borrow_mut().remove(&self.partition);
+        if self.local.deleting.borrow().contains(&self.partition) {
+            remove(&self.local, self.partition);
+        }
+        self.local.drop_countdowns_if_done();
+        After::Stop
+    }
+
+    fn discard(&mut self, event: ReplicaEvent) {
+        if let ReplicaEvent::Call { from, .. } = event {
+            self.local.answer(from, Answer::Gone(ErrorCode::NotLeaderOrFollower));
+        }
+    }
+}
+
+/// Forgets a partition and removes its data, in this order: data without a memory of it is removed at the next start,
+/// a memory without its data would be taken for a loss.
+fn remove(local: &Rc<Local>, partition: TopicPartition) {
+    local.deleting.borrow_mut().remove(&partition);
+    let (disk, storage) = (Arc::clone(&local.shared.disk), local.shared.storage.clone());
+    let forget = StorageJob::new("forget partition", move || {
+        let removal = move |result: Result<(), DiskError>| {
+            if let Err(error) = result {
+                return tracing::error!(%partition, %error, "a deleted partition cannot be forgotten");
+            }
+            match disk.remove_dir_all(&partition_dir(partition)) {
+                Err(error) if !error.is_not_found() => {
+                    tracing::error!(%partition, %error, "the data of a deleted partition cannot be removed");
+                }
+                _ => tracing::debug!(%partition, "removed"),
+            }
+        };
+        if let Err(error) = storage.put(vec![QRecord::Forget { tp: partition }], Box::new(removal)) {
+            // The next start finds the directory and removes it.
+            tracing::warn!(%partition, %error, "the data of a deleted partition stays until the next start");
+        }
+    });
+    local.storage.run(forget);
+}

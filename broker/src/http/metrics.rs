@@ -1,0 +1,109 @@
+//! `/metrics`: what was counted, and the figures that somebody else keeps, read at this moment.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use actix_web::{HttpResponse, get};
+use metrics::{counter, gauge};
+use millrace_storage::mapped_count;
+use millrace_types::TopicPartition;
+
+use super::State;
+use crate::actor::arbiter::CALL_BOUND;
+use crate::actor::countdown::countdown;
+use crate::actor::inbox::{COMPLETION_BOUND, PARCEL_BOUND};
+use crate::actor::parcel::{Order, Parcel};
+use crate::metrics::{self as names, figure};
+use crate::shared::Shared;
+
+/// Topics whose sizes are shown; the figures of a broker with more would be too many for whoever scrapes them.
+const TOPICS_SHOWN: usize = 1_000;
+
+/// How long an arbiter has to count what waits for its actors.
+const SAMPLE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Prometheus metrics.
+#[utoipa::path(tag = "health", responses((status = 200, content_type = "text/plain", body = String)))]
+#[get("/metrics")]
+pub(crate) async fn render(state: Data<State>) -> HttpResponse {
+    // An arbiter that does not answer in time shows the figures of the scrape before.
+    let (pending, done) = countdown();
+    for arbiter in 0..state.shared.placement.arbiters() {
+        state.shared.inbox(arbiter).send(&mut vec![Parcel::Order(Order::Sample(pending.clone()))]);
+    }
+    drop(pending);
+    let _late = tokio::time::timeout(SAMPLE_TIMEOUT, done.wait()).await;
+    sample(&state.shared);
+    sample_storage(&state.shared);
+    let mut text = state.recorder.render();
+    // Written by hand, since a gauge of a deleted topic would stay for ever.
+    topic_sizes(&state.shared, &mut text);
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
+}
+
+fn sample(shared: &Shared) {
+    for arbiter in 0..shared.placement.arbiters() {
+        let label = arbiter.to_string();
+        let (parcels, completions) = shared.inbox(arbiter).depth();
+        let connections = shared.load(arbiter).load(Relaxed);
+        let counted = shared.counted(arbiter);
+        gauge!(names::ARBITER_EVENTS, "arbiter" => label.clone()).set(figure(counted.events.load(Relaxed)));
+        gauge!(names::ARBITER_TIMERS, "arbiter" => label.clone()).set(figure(counted.timers.load(Relaxed)));
+        gauge!(names::ARBITER_PARCELS, "arbiter" => label.clone()).set(figure(parcels));
+        gauge!(names::ARBITER_COMPLETIONS, "arbiter" => label.clone()).set(figure(completions));
+        gauge!(names::ARBITER_CONNECTIONS, "arbiter" => label).set(figure(connections));
+    }
+    let directory = &shared.node.directory;
+    let settings = &shared.node.settings;
+    let image = directory.image();
+    gauge!(names::ARBITER_EVENTS_BOUND).set(figure(CALL_BOUND));
+    gauge!(names::ARBITER_PARCELS_BOUND).set(figure(PARCEL_BOUND));
+    gauge!(names::ARBITER_COMPLETIONS_BOUND).set(figure(COMPLETION_BOUND));
+    gauge!(names::BROKER_READY).set(if shared.is_ready() { 1.0 } else { 0.0 });
+    gauge!(names::CONNECTIONS).set(figure(shared.limits.total()));
+    gauge!(names::CONNECTIONS_BOUND).set(figure(settings.limits.max_connections()));
+    gauge!(names::MAPPED_FILES).set(figure(mapped_count()));
+    gauge!(names::METADATA_EPOCH).set(figure(usize::try_from(image.epoch()).unwrap_or(usize::MAX)));
+    gauge!(names::REPLICAS).set(figure(directory.len()));
+    gauge!(names::TOPICS).set(figure(image.topic_count()));
+    if let (Some(total), Some(free)) = (settings.space.total(), settings.space.free()) {
+        gauge!(names::DISK_TOTAL).set(figure(usize::try_from(total).unwrap_or(usize::MAX)));
+        gauge!(names::DISK_FREE).set(figure(usize::try_from(free).unwrap_or(usize::MAX)));
+    }
+}
+
+fn sample_storage(shared: &Shared) {
+    let stats = shared.storage.stats().snapshot();
+    gauge!(names::STORAGE_QUEUE, "queue" => "flush").set(figure(stats.flushes_waiting));
+    gauge!(names::STORAGE_QUEUE, "queue" => "put").set(figure(stats.puts_waiting));
+    gauge!(names::STORAGE_QUEUE, "queue" => "job").set(figure(stats.jobs_waiting));
+    gauge!(names::STORAGE_QUEUE_BOUND).set(figure(shared.storage_bound));
+    gauge!(names::STORAGE_STORE_CLOSED).set(if stats.store_closed { 1.0 } else { 0.0 });
+    counter!(names::STORAGE_COMMITS).absolute(stats.commits);
+    counter!(names::STORAGE_FLUSH_GROUPS).absolute(stats.groups);
+    counter!(names::STORAGE_FLUSH_GROUPS_FAILED).absolute(stats.failed_groups);
+    counter!(names::STORAGE_FLUSH_MICROS).absolute(stats.flush_micros);
+    counter!(names::STORAGE_FLUSHED_FILES).absolute(stats.grouped_files);
+    counter!(names::STORAGE_FLUSHES).absolute(stats.grouped_jobs);
+}
+
+fn topic_sizes(shared: &Shared, text: &mut String) {
+    let directory = &shared.node.directory;
+    let image = directory.image();
+    let mut lines = String::new();
+    for topic in image.topics().take(TOPICS_SHOWN) {
+        let partitions = 0..topic.partition_count();
+        let sizes = partitions.filter_map(|number| directory.partition(&TopicPartition::new(topic.id, number)));
+        let size: u64 = sizes.map(|view| view.log.size_bytes()).sum();
+        // A topic's name holds letters, digits, '.', '_' and '-' only. Writing to a string does not fail.
+        let _ = writeln!(lines, "{}{{topic=\"{}\"}} {size}", names::TOPIC_LOG_BYTES, topic.name);
+    }
+    if lines.is_empty() {
+        return;
+    }
+    if let Some(metric) = names::METRICS.iter().find(|metric| metric.name == names::TOPIC_LOG_BYTES) {
+        let _ = write!(text, "\n# HELP {0} {1}\n# TYPE {0} gauge\n{lines}", metric.name, metric.doc);
+    }
+}

@@ -1,0 +1,23 @@
+//! The server: actors that host the cores, listeners, HTTP admin, configuration, metrics and the command line.
+
+#![forbid(unsafe_code)]
+
+mod actor;
+mod banner;
+pub mod cli;
+mod clock;
+pub mod config;
+mod error;
+mod http;
+mod janitor;
+mod local;
+mod logging;
+pub mod metrics;
+mod net;
+mod orphans;
+mod random;
+mod serve;
+mod shared;
+mod shutdown;
+
+pub use error::StartError;

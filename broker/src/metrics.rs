@@ -1,0 +1,324 @@
+//! Every metric of the broker: its name, what it says, and its cached handle.
+//!
+//! A handle is looked up once, here; the serving path only adds to it. Figures that somebody else keeps (queue depths,
+//! sizes) are read when `/metrics` is rendered, by [`crate::http`].
+
+use std::collections::VecDeque;
+
+use kafka_protocol::messages::ApiKey;
+use metrics::{Counter, Gauge, Histogram, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use millrace_node::wire::Frame;
+use millrace_types::Instant;
+
+use crate::error::StartError;
+
+/// What a metric counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// One metric, as the documentation lists it.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its unit.
+    pub unit: Unit,
+    /// Its labels, separated by commas.
+    pub labels: &'static str,
+    /// What it says.
+    pub doc: &'static str,
+}
+
+const fn metric(name: &'static str, kind: Kind, unit: Unit, labels: &'static str, doc: &'static str) -> Metric {
+    Metric { name, kind, unit, labels, doc }
+}
+
+/// Upper bounds of the buckets of request times, in seconds.
+const REQUEST_BUCKETS: [f64; 14] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $kind:ident, $unit:ident, $labels:literal, $doc:literal;)*) => {
+        $(#[doc = $doc] pub const $constant: &str = $name;)*
+
+        /// Every metric, in the order of the names.
+        pub const METRICS: &[Metric] = &[$(metric($name, Kind::$kind, Unit::$unit, $labels, $doc)),*];
+    };
+}
+
+metrics! {
+    ARBITER_EVENTS_BOUND = "millrace_arbiter_actor_calls_bound", Gauge, Count, "",
+        "Events that wait for one actor above which calls to it are refused.";
+    ARBITER_CALLS_REFUSED = "millrace_arbiter_calls_refused_total", Counter, Count, "",
+        "Calls between actors refused because the callee's queue was full or the callee is not there.";
+    ARBITER_COMPLETIONS = "millrace_arbiter_completions", Gauge, Count, "arbiter",
+        "Completions of storage threads that wait for an arbiter.";
+    ARBITER_COMPLETIONS_BOUND = "millrace_arbiter_completions_bound", Gauge, Count, "",
+        "Completions above which storage threads wait.";
+    ARBITER_CONNECTIONS = "millrace_arbiter_connections", Gauge, Count, "arbiter",
+        "Connections served by an arbiter.";
+    ARBITER_EVENTS = "millrace_arbiter_events", Gauge, Count, "arbiter",
+        "Events that wait for the actors of an arbiter.";
+    ARBITER_PARCELS = "millrace_arbiter_parcels", Gauge, Count, "arbiter",
+        "Messages from other arbiters that wait for an arbiter.";
+    ARBITER_PARCELS_BOUND = "millrace_arbiter_parcels_bound", Gauge, Count, "",
+        "Messages above which calls to an arbiter are refused.";
+    ARBITER_TIMERS = "millrace_arbiter_timers", Gauge, Count, "arbiter",
+        "Timers that are set on an arbiter.";
+    BROKER_READY = "millrace_broker_ready", Gauge, Count, "",
+        "1 while clients are served, 0 during start and stop.";
+    CONNECTIONS = "millrace_connections", Gauge, Count, "",
+        "Connections of clients.";
+    CONNECTIONS_ACCEPTED = "millrace_connections_accepted_total", Counter, Count, "",
+        "Connections accepted.";
+    CONNECTIONS_BOUND = "millrace_connections_bound", Gauge, Count, "",
+        "The most connections there may be (max.connections).";
+    CONNECTIONS_IDLE = "millrace_connections_idle_closed_total", Counter, Count, "",
+        "Connections closed after connections.max.idle.ms of silence.";
+    CONNECTIONS_REFUSED = "millrace_connections_refused_total", Counter, Count, "limit",
+        "Connections closed at once because of max.connections or max.connections.per.ip.";
+    DISK_FREE = "millrace_disk_free_bytes", Gauge, Bytes, "",
+        "Free bytes of the disk that holds the data directory.";
+    DISK_TOTAL = "millrace_disk_total_bytes", Gauge, Bytes, "",
+        "Bytes of the disk that holds the data directory.";
+    FRAMES_INVALID = "millrace_frames_invalid_total", Counter, Count, "",
+        "Connections closed because their bytes were no frames, or a frame was above socket.request.max.bytes.";
+    GROUP_MEMBERS = "millrace_group_members", Gauge, Count, "",
+        "Members of all groups coordinated here.";
+    GROUP_OFFSETS = "millrace_group_offsets", Gauge, Count, "",
+        "Committed offsets of all groups coordinated here.";
+    GROUP_QUEUED_BYTES = "millrace_group_queued_bytes", Gauge, Bytes, "",
+        "Bytes of records of coordinators that wait for the log.";
+    GROUP_WAITING = "millrace_group_waiting_requests", Gauge, Count, "",
+        "Requests to coordinators that are not answered yet.";
+    GROUPS = "millrace_groups", Gauge, Count, "",
+        "Groups coordinated here.";
+    LOGS_DAMAGED = "millrace_logs_damaged_total", Counter, Count, "",
+        "Logs found with bad bytes below what was known to be flushed.";
+    MAPPED_FILES = "millrace_mapped_files", Gauge, Count, "",
+        "Files mapped into memory.";
+    METADATA_EPOCH = "millrace_metadata_epoch", Gauge, Count, "",
+        "Number of metadata entries applied.";
+    NETWORK_RECEIVED = "millrace_network_received_bytes_total", Counter, Bytes, "",
+        "Bytes of requests received.";
+    NETWORK_SENT = "millrace_network_sent_bytes_total", Counter, Bytes, "",
+        "Bytes of responses sent.";
+    RECOVERY_CUTS = "millrace_recovery_cuts_total", Counter, Count, "",
+        "Logs from whose end an incomplete part was cut at the start.";
+    RECOVERY_LOSSES = "millrace_recovery_losses_total", Counter, Count, "",
+        "Logs whose last acknowledged records may be lost, since they were acknowledged from a lost page cache.";
+    REPLICAS = "millrace_replicas", Gauge, Count, "",
+        "Replicas hosted.";
+    REPLICAS_FAILED = "millrace_replicas_failed_total", Counter, Count, "",
+        "Replicas that are offline because their log could not be opened.";
+    REQUEST_SECONDS = "millrace_request_seconds", Histogram, Seconds, "api",
+        "Time from a request's arrival to its response being handed to the socket.";
+    REQUESTS_REFUSED = "millrace_requests_refused_total", Counter, Count, "",
+        "Connections closed because of a request that cannot be read or is not served.";
+    STORAGE_COMMITS = "millrace_storage_commits_total", Counter, Count, "",
+        "Flushes of the write-ahead store.";
+    STORAGE_FLUSH_GROUPS_FAILED = "millrace_storage_flush_groups_failed_total", Counter, Count, "",
+        "Groups of logs whose flush failed; each log in them takes no more writes.";
+    STORAGE_FLUSH_GROUPS = "millrace_storage_flush_groups_total", Counter, Count, "",
+        "Groups of logs flushed together.";
+    STORAGE_FLUSH_MICROS = "millrace_storage_flush_microseconds_total", Counter, Microseconds, "",
+        "Time spent in flushing groups of logs.";
+    STORAGE_FLUSHED_FILES = "millrace_storage_flushed_files_total", Counter, Count, "",
+        "Files flushed, each counted once per group.";
+    STORAGE_FLUSHES = "millrace_storage_flushes_total", Counter, Count, "",
+        "Flushes that replicas asked for.";
+    STORAGE_PARKED = "millrace_storage_parked", Gauge, Count, "",
+        "Pieces of work that wait until a queue of the storage threads takes them.";
+    STORAGE_QUEUE = "millrace_storage_queue", Gauge, Count, "queue",
+        "Jobs that wait for, or are done by, the storage threads.";
+    STORAGE_QUEUE_BOUND = "millrace_storage_queue_bound", Gauge, Count, "",
+        "Jobs above which a queue of the storage threads takes no more.";
+    STORAGE_STORE_CLOSED = "millrace_storage_store_closed", Gauge, Count, "",
+        "1 when the write-ahead store takes no more writes, since a flush of it failed.";
+    TOPIC_LOG_BYTES = "millrace_topic_log_bytes", Gauge, Bytes, "topic",
+        "Bytes of record batches in a topic's partitions on this broker, for the first thousand topics.";
+    TOPICS = "millrace_topics", Gauge, Count, "",
+        "Topics of the cluster.";
+}
+
+/// The cached handles of what the serving path counts.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    /// [`CONNECTIONS_ACCEPTED`].
+    pub(crate) connections_accepted: Counter,
+    /// [`CONNECTIONS_IDLE`].
+    pub(crate) connections_idle: Counter,
+    /// [`CONNECTIONS_REFUSED`] by `max.connections`.
+    pub(crate) refused_in_all: Counter,
+    /// [`CONNECTIONS_REFUSED`] by `max.connections.per.ip`.
+    pub(crate) refused_per_ip: Counter,
+    /// [`FRAMES_INVALID`].
+    pub(crate) frames_invalid: Counter,
+    /// [`REQUESTS_REFUSED`].
+    pub(crate) requests_refused: Counter,
+    /// [`NETWORK_RECEIVED`].
+    pub(crate) bytes_in: Counter,
+    /// [`NETWORK_SENT`].
+    pub(crate) bytes_out: Counter,
+    /// [`ARBITER_CALLS_REFUSED`].
+    pub(crate) calls_refused: Counter,
+    /// [`STORAGE_PARKED`].
+    pub(crate) storage_parked: Gauge,
+    /// [`GROUPS`].
+    pub(crate) groups: Gauge,
+    /// [`GROUP_MEMBERS`].
+    pub(crate) group_members: Gauge,
+    /// [`GROUP_OFFSETS`].
+    pub(crate) group_offsets: Gauge,
+    /// [`GROUP_WAITING`].
+    pub(crate) group_waiting: Gauge,
+    /// [`GROUP_QUEUED_BYTES`].
+    pub(crate) group_queued_bytes: Gauge,
+    /// [`RECOVERY_CUTS`].
+    pub(crate) recovery_cuts: Counter,
+    /// [`RECOVERY_LOSSES`].
+    pub(crate) recovery_losses: Counter,
+    /// [`LOGS_DAMAGED`].
+    pub(crate) logs_damaged: Counter,
+    /// [`REPLICAS_FAILED`].
+    pub(crate) replicas_failed: Counter,
+    /// [`REQUEST_SECONDS`], by API key.
+    request_seconds: Vec<Histogram>,
+}
+
+impl Meters {
+    /// The handles of the recorder that is installed; they count nothing when there is none.
+    pub(crate) fn new() -> Self {
+        let refused = |limit: &'static str| metrics::counter!(CONNECTIONS_REFUSED, "limit" => limit);
+        let highest = millrace_node::api::APIS.iter().map(|api| api.key as i16).max().unwrap_or(0);
+        let api = |key: i16| match ApiKey::try_from(key) {
+            Ok(name) if millrace_node::api::api(key).is_some() => {
+                metrics::histogram!(REQUEST_SECONDS, "api" => format!("{name:?}"))
+            }
+            _ => Histogram::noop(),
+        };
+        Self {
+            connections_accepted: metrics::counter!(CONNECTIONS_ACCEPTED),
+            connections_idle: metrics::counter!(CONNECTIONS_IDLE),
+            refused_in_all: refused("max.connections"),
+            refused_per_ip: refused("max.connections.per.ip"),
+            frames_invalid: metrics::counter!(FRAMES_INVALID),
+            requests_refused: metrics::counter!(REQUESTS_REFUSED),
+            bytes_in: metrics::counter!(NETWORK_RECEIVED),
+            bytes_out: metrics::counter!(NETWORK_SENT),
+            calls_refused: metrics::counter!(ARBITER_CALLS_REFUSED),
+            storage_parked: metrics::gauge!(STORAGE_PARKED),
+            groups: metrics::gauge!(GROUPS),
+            group_members: metrics::gauge!(GROUP_MEMBERS),
+            group_offsets: metrics::gauge!(GROUP_OFFSETS),
+            group_waiting: metrics::gauge!(GROUP_WAITING),
+            group_queued_bytes: metrics::gauge!(GROUP_QUEUED_BYTES),
+            recovery_cuts: metrics::counter!(RECOVERY_CUTS),
+            recovery_losses: metrics::counter!(RECOVERY_LOSSES),
+            logs_damaged: metrics::counter!(LOGS_DAMAGED),
+            replicas_failed: metrics::counter!(REPLICAS_FAILED),
+            request_seconds: (0..=highest).map(api).collect(),
+        }
+    }
+
+    fn served(&self, key: i16, seconds: f64) {
+        if let Some(histogram) = usize::try_from(key).ok().and_then(|key| self.request_seconds.get(key)) {
+            histogram.record(seconds);
+        }
+    }
+}
+
+/// Installs the recorder that `/metrics` is rendered from, once per process.
+///
+/// # Errors
+/// When the process has a recorder already.
+pub(crate) fn install() -> Result<PrometheusHandle, StartError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.to_owned()), &REQUEST_BUCKETS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|error| StartError::Metrics(error.to_string()))?;
+    for Metric { name, kind, unit, doc, .. } in METRICS {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *unit, *doc),
+            Kind::Gauge => metrics::describe_gauge!(*name, *unit, *doc),
+            Kind::Histogram => metrics::describe_histogram!(*name, *unit, *doc),
+        }
+    }
+    Ok(recorder)
+}
+
+/// A count as gauges take it.
+#[allow(clippy::cast_precision_loss, reason = "a figure above 2^53 is off by less than anybody can see")]
+pub(crate) fn figure(count: usize) -> f64 {
+    count as f64
+}
+
+/// The most requests a connection's times are kept for; a request without a response keeps its entry until one with a
+/// response overtakes it.
+const TIMED_REQUESTS: usize = 128;
+
+/// The arrival times of one connection's requests.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    /// Correlation id, API key and arrival, in the order of arrival.
+    pending: VecDeque<(i32, i16, Instant)>,
+}
+
+impl Latencies {
+    /// A request has arrived.
+    pub(crate) fn begin(&mut self, frame: &[u8], now: Instant) {
+        let Some([key_high, key_low, _, _, id @ ..]) = frame.first_chunk::<8>() else { return };
+        if self.pending.len() == TIMED_REQUESTS {
+            self.pending.pop_front();
+        }
+        self.pending.push_back((i32::from_be_bytes(*id), i16::from_be_bytes([*key_high, *key_low]), now));
+    }
+
+    /// A response, whose frame begins with length and correlation id, is handed to the socket.
+    pub(crate) fn end(&mut self, frame: &Frame, now: Instant, meters: &Meters) {
+        let head = frame.chunks().first().and_then(|chunk| chunk.get(4..8));
+        let Some(id) = head.and_then(|id| id.try_into().ok()).map(i32::from_be_bytes) else { return };
+        while let Some((request, key, begun)) = self.pending.pop_front() {
+            if request == id {
+                return meters.served(key, now.since(begun).as_secs_f64());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_named_by_kind() {
+        assert!(METRICS.is_sorted_by_key(|metric| metric.name), "in the order of the names");
+        for metric in METRICS {
+            assert!(metric.name.starts_with("millrace_"), "{}", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.doc.ends_with('.'), "{} has no full sentence", metric.name);
+        }
+    }
+
+    #[test]
+    fn requests_without_a_response_do_not_pile_up() {
+        let mut latencies = Latencies::default();
+        for id in 0..1_000i32 {
+            latencies.begin(&[&[0, 0, 0, 9][..], &id.to_be_bytes()].concat(), Instant::ZERO);
+        }
+        assert_eq!(latencies.pending.len(), TIMED_REQUESTS);
+        let head = [&[0, 0, 0, 4][..], &998i32.to_be_bytes()].concat();
+        latencies.end(&Frame::from(bytes::Bytes::from(head)), Instant::ZERO, &Meters::new());
+        assert_eq!(latencies.pending.len(), 1, "what the response overtook is gone");
+    }
+}

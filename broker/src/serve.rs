@@ -1,0 +1,199 @@
+//! A broker's life: start in the order that makes every promise hold, serve, stop.
+//!
+//! ```text
+//! lock the data directory -> write-ahead store (this start's Boot record is durable) -> bind listeners
+//! -> replay the metadata -> storage threads -> arbiters -> register, open the logs, elect -> accept connections
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::System;
+use millrace_metadata::{Broker, Local};
+use millrace_node::metadata_store::{MetadataStore, StoreOptions};
+use millrace_node::{Directory, Settings};
+use millrace_storage::{
+    DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState,
+    StorageOptions, StorageThreads,
+};
+use millrace_types::{DirectoryId, TopicPartition};
+
+use crate::actor::journal_thread::JournalThread;
+use crate::actor::supervisor::{Remembered, Supervisor};
+use crate::actor::threads::{Arbiters, Metadata};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::StartError;
+use crate::local::LocalClient;
+use crate::net::address::ListenerAddress;
+use crate::net::listener::Listener;
+use crate::orphans::Orphans;
+use crate::shared::{Parts, Shared};
+use crate::shutdown::{Running, Signals};
+use crate::{banner, http, janitor, logging, metrics, random};
+
+/// How long the start waits for the leaders of all replicas before it serves those that have one.
+const LEADERS: Duration = Duration::from_secs(30);
+
+/// Runs a broker until a signal ends it.
+///
+/// # Errors
+/// When it cannot start.
+pub(crate) fn run(config: Config) -> Result<(), StartError> {
+    logging::start(&config.broker)?;
+    logging::abort_on_panic();
+    System::new().block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    let (running, banner) = tokio::select! {
+        started = start(config) => started?,
+        signal = signals.wait() => {
+            // Nothing was promised to anybody; the next start recovers what this one has begun.
+            tracing::info!(signal, "stopped during the start");
+            return Ok(());
+        }
+    };
+    // Whoever started the broker may have closed its end already.
+    let _unread = writeln!(std::io::stdout(), "{banner}");
+    let signal = signals.wait().await;
+    tracing::info!(signal, "stopping; a second signal ends at once");
+    let clean = tokio::select! {
+        clean = running.stop() => clean,
+        signal = signals.wait() => {
+            tracing::warn!(signal, "ended at once; the next start recovers");
+            std::process::exit(1);
+        }
+    };
+    tracing::info!(clean, "stopped");
+    Ok(())
+}
+
+/// What the write-ahead store said when it was opened.
+struct Opened {
+    data_dir: DataDir,
+    qstate: QState,
+    remembered: BTreeMap<TopicPartition, Remembered>,
+}
+
+async fn start(config: Config) -> Result<(Running, String), StartError> {
+    let clock = Clock::start();
+    let recorder = metrics::install()?;
+    let Opened { data_dir, mut qstate, mut remembered } = open(&config.data_dir)?;
+    let disk = Arc::clone(data_dir.disk());
+    let listeners = config.listeners.iter().cloned().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let admin = config.admin.map(http::bind).transpose()?;
+    let bound: Vec<ListenerAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
+
+    let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
+    let orphans = Orphans::find(&*disk, store.image(), &qstate)?;
+    orphans.forget(&mut qstate)?;
+    remembered.retain(|partition, _| qstate.partition(*partition).is_some());
+    let incarnation = qstate.boot().current.incarnation;
+    let log_dir = absolute(&config.data_dir).display().to_string();
+    let settings = Arc::new(Settings::new(&config.broker, incarnation, log_dir));
+    let local = Local { broker: Some(settings.broker_id), config: config.broker.clone() };
+    let directory = Arc::new(Directory::new(millrace_metadata::Image::new(local)));
+    let node = millrace_node::Shared::new(directory, settings, random::seed());
+
+    let options = StorageOptions {
+        flush_threads: usize::try_from(config.broker.number("storage.flush.threads")).unwrap_or(1).max(1),
+        ..StorageOptions::default()
+    };
+    let storage_bound = options.queue_capacity;
+    let storage = StorageThreads::start(options, Arc::clone(&disk), qstate);
+    let storage = storage.map_err(StartError::Thread)?;
+    let shared = Shared::new(Parts {
+        clock,
+        arbiters: config.arbiters,
+        node: Arc::new(node),
+        storage: storage.handle(),
+        storage_bound,
+        disk,
+        directory_id: data_dir.identity().directory_id,
+        internal_listener: bound.first().map_or("", |address| &address.name).into(),
+    });
+    let journal = JournalThread::start(journal, Arc::clone(shared.inbox(shared.placement.metadata())));
+    let journal = journal.map_err(StartError::Thread)?;
+    let supervisor = Supervisor::new(remembered);
+    let arbiters = Arbiters::start(&shared, Metadata { store, journal, supervisor }).map_err(StartError::Thread)?;
+
+    orphans.remove(&shared.disk, &shared.storage);
+    janitor::start(&shared, recorder.clone());
+    let mut admin_address = None;
+    let http = match admin {
+        None => None,
+        Some((listener, address)) => {
+            admin_address = Some(address);
+            let client = LocalClient::new(Arc::clone(&shared));
+            Some(http::start(listener, http::State { shared: Arc::clone(&shared), client, recorder })?)
+        }
+    };
+    if tokio::time::timeout(LEADERS, shared.starting.wait()).await.is_err() {
+        let missing = shared.starting.missing();
+        tracing::warn!(missing, "some partitions have no leader yet; the others are served");
+    }
+    let accepting = listeners.into_iter().flat_map(|listener| listener.accept(&shared)).collect();
+    shared.set_ready(true);
+    let banner = banner::text(&config, data_dir.identity(), &bound, admin_address);
+    Ok((Running { shared, accepting, http, arbiters, storage, data_dir }, banner))
+}
+
+/// Locks the data directory and makes this start known to its write-ahead store.
+fn open(path: &Path) -> Result<Opened, StartError> {
+    let identity =
+        NewIdentity { directory_id: DirectoryId(random::uuid()), cluster_id: banner::cluster_id(random::uuid()) };
+    let data_dir =
+        DataDir::open(path, identity).map_err(|source| StartError::DataDir { path: absolute(path), source })?;
+    let boot = NewBoot {
+        directory: data_dir.identity().directory_id,
+        boot_id: data_dir.boot_id().to_owned(),
+        nonce: random::seed(),
+    };
+    let options = JournalOptions { create: data_dir.is_fresh(), ..JournalOptions::default() };
+    let qstate = QState::open(data_dir.disk(), Path::new(QSTATE_DIR), options, boot)?;
+    // Within one boot of the machine, the page cache holds what was written, whatever became of the process.
+    let clean = data_dir.was_clean() || qstate.boot().same_boot();
+    let remembered = |state| Remembered { known: Known::from_state(state, clean), term: state.term };
+    let remembered = qstate.partitions().map(|(partition, state)| (partition, remembered(state))).collect();
+    Ok(Opened { data_dir, qstate, remembered })
+}
+
+/// The metadata store with its journal.
+fn metadata(
+    config: &Config,
+    data_dir: &DataDir,
+    qstate: &QState,
+    bound: &[ListenerAddress],
+) -> Result<(MetadataStore, Journal), StartError> {
+    let disk: &Arc<dyn Disk> = data_dir.disk();
+    // A start that ended between the two stores has left a write-ahead store that knows no partition.
+    let create = data_dir.is_fresh() || qstate.partitions().next().is_none();
+    let options = JournalOptions { create, ..JournalOptions::default() };
+    disk.create_dir(Path::new(METADATA_DIR))?;
+    disk.sync_dir(Path::new(""))?;
+    let (journal, records, report) = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options)?;
+    tracing::debug!(records = records.len(), ?report, "metadata journal");
+    let broker = Broker {
+        id: millrace_types::BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX)),
+        rack: config.broker.value("broker.rack").filter(|rack| !rack.is_empty()),
+        endpoints: config.advertised.endpoints(bound, &banner::host_name()),
+        directory: data_dir.identity().directory_id,
+        incarnation: qstate.boot().current.incarnation,
+    };
+    let options = StoreOptions {
+        cluster_id: data_dir.identity().cluster_id.clone(),
+        broker,
+        config: config.broker.clone(),
+        seed: random::uuid().as_u128(),
+    };
+    Ok((MetadataStore::new(options, &records)?, journal))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,181 @@
+//! What every arbiter and the HTTP interface of one broker share.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use millrace_storage::{Disk, OpenSegments, StorageHandle};
+use millrace_types::DirectoryId;
+use tokio::sync::Notify;
+
+use crate::actor::inbox::Inbox;
+use crate::actor::placement::Placement;
+use crate::clock::Clock;
+use crate::metrics::Meters;
+use crate::net::limits::Limits;
+
+/// One value per broker.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The clocks.
+    pub(crate) clock: Clock,
+    /// Which arbiter hosts what.
+    pub(crate) placement: Placement,
+    /// What the connections' cores share: directory, settings, fetch sessions.
+    pub(crate) node: Arc<millrace_node::Shared>,
+    /// The storage threads.
+    pub(crate) storage: StorageHandle,
+    /// Jobs a queue of theirs takes.
+    pub(crate) storage_bound: usize,
+    /// The data directory.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The bound on open segment files.
+    pub(crate) open_segments: OpenSegments,
+    /// The connections of clients.
+    pub(crate) limits: Arc<Limits>,
+    /// Figures for `/metrics`.
+    pub(crate) meters: Meters,
+    /// Identity of the data directory.
+    pub(crate) directory_id: DirectoryId,
+    /// Replicas that were asked for and have no leader epoch yet.
+    pub(crate) starting: Starting,
+    /// The listener whose addresses requests of the process itself are answered with.
+    pub(crate) internal_listener: Arc<str>,
+    inboxes: Vec<Arc<Inbox>>,
+    /// Connections per arbiter, by which the next one is placed.
+    loads: Vec<AtomicUsize>,
+    counted: Vec<Counted>,
+    ready: AtomicBool,
+}
+
+/// What an arbiter counted last.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    /// Events that wait for its actors.
+    pub(crate) events: AtomicUsize,
+    /// Timers that are set.
+    pub(crate) timers: AtomicUsize,
+}
+
+/// What of [`Shared`] exists before the arbiters do.
+pub(crate) struct Parts {
+    /// The clocks.
+    pub(crate) clock: Clock,
+    /// Number of arbiters.
+    pub(crate) arbiters: usize,
+    /// What the connections' cores share.
+    pub(crate) node: Arc<millrace_node::Shared>,
+    /// The storage threads.
+    pub(crate) storage: StorageHandle,
+    /// Jobs a queue of theirs takes.
+    pub(crate) storage_bound: usize,
+    /// The data directory.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Identity of the data directory.
+    pub(crate) directory_id: DirectoryId,
+    /// The listener whose addresses requests of the process itself are answered with.
+    pub(crate) internal_listener: Arc<str>,
+}
+
+/// Counts the replicas that are being started, so that the broker knows when it is ready.
+#[derive(Debug, Default)]
+pub(crate) struct Starting {
+    registered: AtomicBool,
+    replicas: AtomicUsize,
+    changed: Notify,
+}
+
+impl Starting {
+    /// The broker is registered, and every replica it had is counted.
+    pub(crate) fn set_registered(&self) {
+        if !self.registered.swap(true, Ordering::AcqRel) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// `count` replicas are asked for.
+    pub(crate) fn add(&self, count: usize) {
+        self.replicas.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// One of them has a leader epoch, or is known to get none.
+    pub(crate) fn sub(&self) {
+        if self.replicas.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until the broker is registered and no replica is missing.
+    pub(crate) async fn wait(&self) {
+        loop {
+            // Registered before the look, so that a change in between is not missed.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.registered.load(Ordering::Acquire) && self.missing() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Number of replicas that are missing.
+    pub(crate) fn missing(&self) -> usize {
+        self.replicas.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    /// Before anything runs.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let placement = Placement::new(parts.arbiters);
+        Arc::new(Self {
+            clock: parts.clock,
+            placement,
+            node: parts.node,
+            storage: parts.storage,
+            storage_bound: parts.storage_bound,
+            disk: parts.disk,
+            open_segments: OpenSegments::default(),
+            limits: Arc::default(),
+            meters: Meters::new(),
+            directory_id: parts.directory_id,
+            starting: Starting::default(),
+            internal_listener: parts.internal_listener,
+            inboxes: (0..placement.arbiters()).map(|_| Inbox::new()).collect(),
+            loads: (0..placement.arbiters()).map(|_| AtomicUsize::new(0)).collect(),
+            counted: (0..placement.arbiters()).map(|_| Counted::default()).collect(),
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    /// The inbox of an arbiter; `arbiter` is below [`Placement::arbiters`].
+    pub(crate) fn inbox(&self, arbiter: usize) -> &Arc<Inbox> {
+        &self.inboxes[arbiter % self.inboxes.len()]
+    }
+
+    /// The arbiter with the fewest connections.
+    pub(crate) fn least_loaded(&self) -> usize {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).enumerate();
+        loads.min_by_key(|(_, load)| *load).map_or(0, |(arbiter, _)| arbiter)
+    }
+
+    /// Connections of an arbiter.
+    pub(crate) fn load(&self, arbiter: usize) -> &AtomicUsize {
+        &self.loads[arbiter % self.loads.len()]
+    }
+
+    /// What an arbiter counted last.
+    pub(crate) fn counted(&self, arbiter: usize) -> &Counted {
+        &self.counted[arbiter % self.counted.len()]
+    }
+
+    /// Whether clients can be served.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Says whether clients can be served.
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+}

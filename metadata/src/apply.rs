@@ -1,0 +1,237 @@
+//! The state transition: one function per kind of change.
+//!
+//! Apply is total over the entries that [`crate::plan`] makes on the same state, and an error over any other: an entry
+//! that does not fit its state means that the log or this code is broken, and the broker stops.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_types::{BrokerId, TopicId};
+
+use crate::broker::Broker;
+use crate::config::TopicSettings;
+use crate::entry::{Change, Entry, EntryError, NewAssignments, TopicRecord};
+use crate::image::Image;
+use crate::name::is_internal;
+use crate::topic::{Assignment, Topic};
+
+/// Why an entry does not fit the state it is applied to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The cluster has been founded already.
+    #[error("the metadata log holds a second Genesis")]
+    Genesis,
+    /// The topic is not in the state.
+    #[error("no topic {0}")]
+    NoTopic(TopicId),
+    /// The name or the identity is taken.
+    #[error("topic {name} ({id}) is there already")]
+    TopicExists {
+        /// The name.
+        name: String,
+        /// The identity.
+        id: TopicId,
+    },
+    /// A partition without replicas, with one twice, or on a broker that is not registered.
+    #[error("partition {number} of {topic} has the invalid replicas {replicas:?}")]
+    Replicas {
+        /// The topic.
+        topic: TopicId,
+        /// Position of the partition in the change.
+        number: usize,
+        /// Its replicas.
+        replicas: Vec<BrokerId>,
+    },
+    /// The entry cannot be encoded for the hash chain.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+/// Applies `entry` and goes on by one epoch.
+///
+/// # Errors
+/// When the entry does not fit the image. The image may then hold a part of the entry and must be dropped.
+pub fn apply(image: &mut Image, entry: &Entry) -> Result<(), ApplyError> {
+    let encoded = entry.encode()?;
+    for change in &entry.changes {
+        apply_change(image, change)?;
+    }
+    image.epoch += 1;
+    image.hash = image.hash.extend(&encoded);
+    Ok(())
+}
+
+/// Applies one change without counting an epoch; a snapshot is read so.
+pub(crate) fn apply_change(image: &mut Image, change: &Change) -> Result<(), ApplyError> {
+    match change {
+        Change::Genesis { .. } if !image.cluster_id.is_empty() => Err(ApplyError::Genesis),
+        Change::Genesis { cluster_id } => {
+            image.cluster_id.clone_from(cluster_id);
+            Ok(())
+        }
+        Change::RegisterBroker(broker) => {
+            register(image, broker);
+            Ok(())
+        }
+        Change::CreateTopic(record) => create_topic(image, record),
+        Change::CreatePartitions(added) => create_partitions(image, added),
+        Change::DeleteTopic { id } => delete_topic(image, *id),
+        Change::SetTopicConfig { id, overrides } => set_topic_config(image, *id, overrides),
+        Change::SetBrokerConfig { broker, overrides } => {
+            set_broker_config(image, *broker, overrides);
+            Ok(())
+        }
+        Change::SetClientMetrics { name, overrides } => {
+            set_client_metrics(image, name, overrides);
+            Ok(())
+        }
+    }
+}
+
+fn register(image: &mut Image, broker: &Broker) {
+    Arc::make_mut(&mut image.brokers).insert(broker.id, broker.clone());
+}
+
+fn create_topic(image: &mut Image, record: &TopicRecord) -> Result<(), ApplyError> {
+    let TopicRecord { id, name, partitions, overrides } = record;
+    if image.topic(name).is_some() || image.topic_by_id(*id).is_some() {
+        return Err(ApplyError::TopicExists { name: name.clone(), id: *id });
+    }
+    if partitions.is_empty() {
+        return Err(ApplyError::Replicas { topic: *id, number: 0, replicas: Vec::new() });
+    }
+    check_replicas(image, *id, partitions)?;
+    let settings = TopicSettings::resolve(overrides, &image.layers());
+    image.put(Topic {
+        id: *id,
+        name: Arc::from(name.as_str()),
+        internal: is_internal(name),
+        partitions: partitions.clone(),
+        overrides: overrides.clone(),
+        settings,
+    });
+    Ok(())
+}
+
+fn create_partitions(image: &mut Image, added: &NewAssignments) -> Result<(), ApplyError> {
+    let mut topic = find(image, added.id)?;
+    check_replicas(image, added.id, &added.partitions)?;
+    topic.partitions.extend(added.partitions.iter().cloned());
+    image.put(topic);
+    Ok(())
+}
+
+fn delete_topic(image: &mut Image, id: TopicId) -> Result<(), ApplyError> {
+    image.remove(id).map(drop).ok_or(ApplyError::NoTopic(id))
+}
+
+fn set_client_metrics(image: &mut Image, name: &str, overrides: &BTreeMap<String, String>) {
+    let subscriptions = Arc::make_mut(&mut image.client_metrics);
+    if overrides.is_empty() {
+        subscriptions.remove(name);
+    } else {
+        subscriptions.insert(name.to_owned(), overrides.clone());
+    }
+}
+
+fn set_topic_config(image: &mut Image, id: TopicId, overrides: &BTreeMap<String, String>) -> Result<(), ApplyError> {
+    let mut topic = find(image, id)?;
+    topic.settings = TopicSettings::resolve(overrides, &image.layers());
+    topic.overrides.clone_from(overrides);
+    image.put(topic);
+    Ok(())
+}
+
+fn set_broker_config(image: &mut Image, broker: Option<BrokerId>, overrides: &BTreeMap<String, String>) {
+    let configs = Arc::make_mut(&mut image.configs);
+    match broker {
+        None => configs.default.clone_from(overrides),
+        Some(id) if overrides.is_empty() => {
+            configs.brokers.remove(&id);
+        }
+        Some(id) => {
+            configs.brokers.insert(id, overrides.clone());
+        }
+    }
+    image.resolve();
+}
+
+fn find(image: &Image, id: TopicId) -> Result<Topic, ApplyError> {
+    image.topic_by_id(id).map(|topic| Topic::clone(topic)).ok_or(ApplyError::NoTopic(id))
+}
+
+fn check_replicas(image: &Image, topic: TopicId, partitions: &[Assignment]) -> Result<(), ApplyError> {
+    for (number, Assignment { replicas }) in partitions.iter().enumerate() {
+        let twice = replicas.iter().enumerate().any(|(at, id)| replicas[..at].contains(id));
+        if replicas.is_empty() || twice || replicas.iter().any(|id| image.broker(*id).is_none()) {
+            return Err(ApplyError::Replicas { topic, number, replicas: replicas.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::tests::{broker, image};
+    use uuid::Uuid;
+
+    fn id(number: u128) -> TopicId {
+        TopicId(Uuid::from_u128(number))
+    }
+
+    fn record(name: &str, number: u128, partitions: &[&[i32]]) -> Change {
+        let assignment = |ids: &&[i32]| Assignment { replicas: ids.iter().map(|id| BrokerId(*id)).collect() };
+        Change::CreateTopic(TopicRecord {
+            id: id(number),
+            name: name.to_owned(),
+            partitions: partitions.iter().map(assignment).collect(),
+            overrides: BTreeMap::new(),
+        })
+    }
+
+    fn one(image: &mut Image, change: Change) -> Result<(), ApplyError> {
+        apply(image, &Entry::new(vec![change]))
+    }
+
+    #[test]
+    fn every_entry_is_one_epoch_and_one_link_of_the_chain() {
+        let mut image = image(2, &[]);
+        let (epoch, hash) = (image.epoch(), image.hash());
+        let entry = Entry::new(vec![record("a", 1, &[&[1]]), record("b", 2, &[&[2]])]);
+        apply(&mut image, &entry).unwrap();
+        assert_eq!(image.epoch(), epoch + 1);
+        assert_eq!(image.hash(), hash.extend(&entry.encode().unwrap()));
+        assert_eq!(image.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_state_is_an_error() {
+        let fails = |change: Change| {
+            let mut image = image(2, &[]);
+            one(&mut image, record("a", 1, &[&[1]])).unwrap();
+            one(&mut image, change).unwrap_err()
+        };
+        assert!(matches!(fails(Change::Genesis { cluster_id: "c".to_owned() }), ApplyError::Genesis));
+        assert!(matches!(fails(record("a", 2, &[&[1]])), ApplyError::TopicExists { .. }));
+        assert!(matches!(fails(record("b", 1, &[&[1]])), ApplyError::TopicExists { .. }));
+        assert!(matches!(fails(record("b", 2, &[])), ApplyError::Replicas { .. }));
+        assert!(matches!(fails(record("b", 2, &[&[1], &[]])), ApplyError::Replicas { number: 1, .. }));
+        assert!(matches!(fails(record("b", 2, &[&[3]])), ApplyError::Replicas { .. }));
+        assert!(matches!(fails(record("b", 2, &[&[1, 2, 1]])), ApplyError::Replicas { .. }));
+        assert!(matches!(fails(Change::DeleteTopic { id: id(9) }), ApplyError::NoTopic(_)));
+        let overrides = BTreeMap::new();
+        assert!(matches!(fails(Change::SetTopicConfig { id: id(9), overrides }), ApplyError::NoTopic(_)));
+        let added = NewAssignments { id: id(9), partitions: Vec::new() };
+        assert!(matches!(fails(Change::CreatePartitions(added)), ApplyError::NoTopic(_)));
+    }
+
+    #[test]
+    fn a_broker_registers_again() {
+        let mut image = image(1, &[]);
+        let again = Broker { incarnation: 5, ..broker(1) };
+        one(&mut image, Change::RegisterBroker(again.clone())).unwrap();
+        assert_eq!(image.brokers().values().collect::<Vec<_>>(), [&again]);
+    }
+}

@@ -1,0 +1,145 @@
+//! What can be asked of the metadata: one type per admin operation.
+
+use millrace_types::{BrokerId, TopicId};
+
+use crate::broker::Broker;
+
+/// A change asked for by a client or by a broker itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Create topics; each is accepted or refused on its own.
+    CreateTopics(CreateTopics),
+    /// Delete topics; each is accepted or refused on its own.
+    DeleteTopics(DeleteTopics),
+    /// Add partitions to topics; each topic is accepted or refused on its own.
+    CreatePartitions(CreatePartitions),
+    /// Change the configuration of topics, brokers and client metrics; each resource is accepted or refused on its own.
+    SetConfigs(SetConfigs),
+    /// A broker makes itself known at its start.
+    RegisterBroker(Broker),
+    /// Create an internal topic unless it exists.
+    EnsureInternalTopic {
+        /// Its name; only names for which [`crate::is_internal`] holds are accepted.
+        name: String,
+    },
+}
+
+/// Topics to create.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CreateTopics {
+    /// The topics, in the order of the request.
+    pub topics: Vec<NewTopic>,
+    /// Check only.
+    pub validate_only: bool,
+}
+
+/// One topic to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name, not yet checked.
+    pub name: String,
+    /// Number of partitions; `-1` for the broker's `num.partitions`, or with an assignment.
+    pub partitions: i32,
+    /// Number of replicas; `-1` for the broker's `default.replication.factor`, or with an assignment.
+    pub replication_factor: i16,
+    /// Replicas chosen by the client: pairs of partition number and brokers, in the order of the request; empty to
+    /// let the cluster choose.
+    pub assignments: Vec<(i32, Vec<BrokerId>)>,
+    /// Configuration by key; a null value is refused as Kafka does.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+impl NewTopic {
+    /// A topic with the broker's defaults.
+    #[must_use]
+    pub fn with_defaults(name: impl Into<String>) -> Self {
+        Self { name: name.into(), partitions: -1, replication_factor: -1, assignments: Vec::new(), configs: Vec::new() }
+    }
+}
+
+/// Topics to delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteTopics {
+    /// The topics, in the order of the request.
+    pub topics: Vec<TopicRef>,
+}
+
+/// A topic by name or by identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TopicRef {
+    /// By name.
+    Name(String),
+    /// By identity.
+    Id(TopicId),
+}
+
+/// Partitions to add.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CreatePartitions {
+    /// The topics, in the order of the request.
+    pub topics: Vec<NewPartitions>,
+    /// Check only.
+    pub validate_only: bool,
+}
+
+/// The partitions one topic shall have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPartitions {
+    /// The topic.
+    pub name: String,
+    /// The number of partitions in total.
+    pub count: i32,
+    /// Replicas of the added partitions in order, when the client chooses them.
+    pub assignments: Option<Vec<Vec<BrokerId>>>,
+}
+
+/// Configuration to change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SetConfigs {
+    /// The resources, in the order of the request.
+    pub resources: Vec<ResourceChange>,
+    /// Check only.
+    pub validate_only: bool,
+}
+
+/// The change of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceChange {
+    /// The resource.
+    pub resource: ConfigResource,
+    /// What shall happen to it.
+    pub operation: ConfigOperation,
+}
+
+/// Whose configuration it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigResource {
+    /// A topic.
+    Topic(String),
+    /// One broker, or with `None` the default of all brokers.
+    Broker(Option<BrokerId>),
+    /// A client metrics subscription (KIP-714).
+    ClientMetrics(String),
+}
+
+/// How a resource's configuration changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigOperation {
+    /// AlterConfigs: these values, in the order of the request, are all that stays set.
+    Replace(Vec<(String, Option<String>)>),
+    /// IncrementalAlterConfigs (KIP-339): one operation per key, in the order of the request.
+    Incremental(Vec<(String, ConfigOperationKind, Option<String>)>),
+}
+
+/// What happens to one key (KIP-339).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigOperationKind {
+    /// Set the value.
+    Set,
+    /// Take the value back to the next layer.
+    Delete,
+    /// Add elements to a list.
+    Append,
+    /// Take elements from a list.
+    Subtract,
+}

@@ -1,0 +1,184 @@
+//! The keys of a broker's process: identity, listeners, limits, coordinators, and Millrace's own.
+
+use super::key::{Key, Kind, Number, Scope, Synonym, Unit, Update, Valid, optional, range};
+
+const INT: i64 = i32::MAX as i64;
+const SHORT: i64 = i16::MAX as i64;
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key::new(name, kind, Scope::Broker(Update::ReadOnly), doc)
+}
+
+const fn dynamic(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key::new(name, kind, Scope::Broker(Update::ClusterWide), doc)
+}
+
+const fn int(min: i64, default: i64) -> Kind {
+    Kind::Int(Number { default: Some(default), min, max: INT })
+}
+
+const fn long(min: i64, default: i64) -> Kind {
+    Kind::Long(range(default, min, i64::MAX))
+}
+
+const fn short(min: i64, default: i64) -> Kind {
+    Kind::Short(Number { default: Some(default), min, max: SHORT })
+}
+
+/// Every key of a broker's process, sorted by name.
+pub const BROKER_KEYS: &[Key] = &[
+    key(
+        "admin.listener",
+        Kind::Text(Some("127.0.0.1:9644"), Valid::Any),
+        "Address of the HTTP admin interface, loopback only; empty for none.",
+    )
+    .decided_at_start(),
+    key(
+        "advertised.listeners",
+        Kind::List("", Valid::Any),
+        "The addresses clients are told to connect to, as NAME://host:port; empty for those of 'listeners'.",
+    )
+    .decided_at_start(),
+    key(
+        "auto.create.topics.enable",
+        Kind::Boolean(true),
+        "Whether a Metadata request for an unknown topic may create it.",
+    ),
+    key("broker.id", int(0, 1), "The broker's number in its cluster; 'node.id' comes before it."),
+    key(
+        "broker.rack",
+        Kind::Text(None, Valid::NotEmpty),
+        "Where the broker stands; replicas of a partition are spread over racks.",
+    ),
+    key(
+        "connection.max.in.flight.requests",
+        int(1, 64),
+        "How many requests of one connection are taken before the first of them is answered.",
+    ),
+    key(
+        "connections.max.idle.ms",
+        long(-1, 600_000),
+        "How long a connection may be silent before it is closed; -1 for no limit.",
+    )
+    .unit(Unit::Millis),
+    key(
+        "default.replication.factor",
+        short(1, 1),
+        "Replicas of a topic that is created automatically or without a replication factor.",
+    ),
+    key("delete.topic.enable", Kind::Boolean(true), "Whether topics can be deleted."),
+    key(
+        "fetch.max.bytes",
+        int(1024, 57_671_680),
+        "The most bytes one Fetch answers, but for one batch larger than that.",
+    )
+    .unit(Unit::Bytes),
+    key(
+        "group.initial.rebalance.delay.ms",
+        int(0, 3_000),
+        "How long a group's first rebalance waits for more members.",
+    )
+    .unit(Unit::Millis),
+    key("group.max.session.timeout.ms", int(1, 1_800_000), "The longest session timeout a group member may ask for.")
+        .unit(Unit::Millis),
+    key("group.max.size", int(1, INT), "The most members of one group."),
+    key("group.min.session.timeout.ms", int(1, 6_000), "The shortest session timeout a group member may ask for.")
+        .unit(Unit::Millis),
+    key(
+        "listener.security.protocol.map",
+        Kind::List("PLAINTEXT:PLAINTEXT", Valid::Any),
+        "The protocol of each listener name, as NAME:PROTOCOL; PLAINTEXT is the only protocol.",
+    )
+    .decided_at_start(),
+    key(
+        "listeners",
+        Kind::List("PLAINTEXT://:9092", Valid::Any),
+        "The addresses the broker binds, as NAME://host:port; an empty host binds every interface, port 0 any free port.",
+    )
+    .decided_at_start(),
+    key("log.dir", Kind::Text(Some("millrace-data"), Valid::NotEmpty), "The broker's data directory.")
+        .decided_at_start(),
+    key(
+        "log.format",
+        Kind::Text(Some("plain"), Valid::OneOf(&["plain", "json"])),
+        "Form of the process's own log lines.",
+    ),
+    key(
+        "log.level",
+        Kind::Text(Some("info"), Valid::NotEmpty),
+        "Which of the process's own log lines are written: a level, or a filter such as 'info,millrace_node=debug'.",
+    ),
+    key(
+        "log.retention.check.interval.ms",
+        long(1, 300_000),
+        "How often segments are checked for removal by time and size.",
+    )
+    .unit(Unit::Millis),
+    key(
+        "log.segment.initial.bytes",
+        int(4096, 65_536),
+        "The first allocation of a segment; it doubles up to segment.bytes as the segment fills.",
+    )
+    .unit(Unit::Bytes),
+    dynamic("max.connections", int(0, INT), "The most connections the broker keeps; further ones are closed."),
+    dynamic(
+        "max.connections.per.ip",
+        int(0, INT),
+        "The most connections the broker keeps from one address; further ones are closed.",
+    ),
+    key(
+        "max.incremental.fetch.session.cache.slots",
+        int(0, 1_000),
+        "The most fetch sessions (KIP-227) the broker remembers.",
+    ),
+    key(
+        "max.request.partition.size.limit",
+        int(1, 2_000),
+        "The most partitions one DescribeTopicPartitions answers; the client asks for the rest by the cursor it gets.",
+    ),
+    key("node.id", Kind::Int(optional(0, INT)), "The broker's number in its cluster.")
+        .synonyms(&[Synonym { key: "broker.id", factor: 1 }])
+        .decided_at_start(),
+    key("num.network.threads", int(0, 0), "Threads that serve connections and partitions; 0 for one per CPU."),
+    key("num.partitions", int(1, 1), "Partitions of a topic that is created automatically or without a number."),
+    key("offset.metadata.max.bytes", int(0, 4_096), "The longest text a client may keep with a committed offset.")
+        .unit(Unit::Bytes),
+    key(
+        "offsets.commit.timeout.ms",
+        int(1, 5_000),
+        "How long a commit of offsets waits for its record to be replicated.",
+    )
+    .unit(Unit::Millis),
+    key("offsets.retention.check.interval.ms", long(1, 600_000), "How often committed offsets are checked for expiry.")
+        .unit(Unit::Millis),
+    key(
+        "offsets.retention.minutes",
+        int(1, 10_080),
+        "How long committed offsets are kept after their group has become empty.",
+    )
+    .unit(Unit::Minutes),
+    key("offsets.topic.num.partitions", int(1, 50), "Partitions of __consumer_offsets; read when it is created."),
+    key(
+        "offsets.topic.replication.factor",
+        short(1, 3),
+        "Replicas of __consumer_offsets, or as many as there are brokers if these are fewer; read when it is created.",
+    ),
+    key(
+        "offsets.topic.segment.bytes",
+        int(4096, 104_857_600),
+        "The topic key segment.bytes of __consumer_offsets; read when it is created.",
+    )
+    .unit(Unit::Bytes),
+    key(
+        "producer.ids.max.per.partition",
+        int(1, 100_000),
+        "The most idempotent producers one partition remembers; the one that has been idle longest goes first.",
+    ),
+    key(
+        "socket.request.max.bytes",
+        int(1, 104_857_600),
+        "The largest request; a connection that announces a larger one is closed.",
+    )
+    .unit(Unit::Bytes),
+    key("storage.flush.threads", int(1, 2), "Threads that flush logs to the disk."),
+];

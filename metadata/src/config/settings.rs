@@ -1,0 +1,167 @@
+//! Typed settings: what the layers of configuration come to.
+
+use super::key::list;
+use super::layers::Layers;
+use std::collections::BTreeMap;
+
+/// A topic's configuration, typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// Old segments are compacted (`cleanup.policy` holds `compact`).
+    pub compact: bool,
+    /// Old segments are removed by time and size (`cleanup.policy` holds `delete`).
+    pub delete: bool,
+    /// Codec of the stored batches.
+    pub compression: Compression,
+    /// Milliseconds a removed segment's file stays.
+    pub file_delete_delay_ms: i64,
+    /// Records after which the log is flushed; 1 acknowledges after the flush.
+    pub flush_messages: i64,
+    /// Milliseconds records may wait for a flush.
+    pub flush_ms: i64,
+    /// Bytes between two entries of an offset index.
+    pub index_interval_bytes: i32,
+    /// Bytes of the largest record batch.
+    pub max_message_bytes: i32,
+    /// Milliseconds a timestamp may be after the broker's clock.
+    pub timestamp_after_max_ms: i64,
+    /// Milliseconds a timestamp may be before the broker's clock.
+    pub timestamp_before_max_ms: i64,
+    /// Whose time records carry.
+    pub timestamp_type: TimestampType,
+    /// Replicas that must hold a record before acks=all is acknowledged.
+    pub min_insync_replicas: i32,
+    /// Bytes of a partition before its oldest segments go; -1 for no limit.
+    pub retention_bytes: i64,
+    /// Milliseconds before a segment goes; -1 for no limit.
+    pub retention_ms: i64,
+    /// Bytes at which a segment is closed.
+    pub segment_bytes: i32,
+    /// Upper limit, in milliseconds, of what is taken from `segment_ms`.
+    pub segment_jitter_ms: i64,
+    /// Milliseconds after which a segment is closed.
+    pub segment_ms: i64,
+}
+
+/// `compression.type` of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// As the producer sent it.
+    Producer,
+    /// No compression.
+    Uncompressed,
+    /// gzip.
+    Gzip,
+    /// Snappy.
+    Snappy,
+    /// LZ4 frame.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+/// `message.timestamp.type` of a topic (KIP-32).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The producer's time.
+    CreateTime,
+    /// The broker's time at the append.
+    LogAppendTime,
+}
+
+impl TopicSettings {
+    /// The settings of a topic with these `overrides` on a broker with these `layers`.
+    #[must_use]
+    pub fn resolve(overrides: &BTreeMap<String, String>, layers: &Layers<'_>) -> Self {
+        let long = |key: &str| layers.topic_number(overrides, key);
+        let int = |key: &str| i32::try_from(layers.topic_number(overrides, key)).unwrap_or(i32::MAX);
+        let text = |key: &str| layers.topic_value(overrides, key).unwrap_or_default();
+        let policy = text("cleanup.policy");
+        Self {
+            compact: list(&policy).contains(&"compact"),
+            delete: list(&policy).contains(&"delete"),
+            compression: Compression::parse(&text("compression.type")),
+            file_delete_delay_ms: long("file.delete.delay.ms"),
+            flush_messages: long("flush.messages"),
+            flush_ms: long("flush.ms"),
+            index_interval_bytes: int("index.interval.bytes"),
+            max_message_bytes: int("max.message.bytes"),
+            timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
+            timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
+            timestamp_type: TimestampType::parse(&text("message.timestamp.type")),
+            min_insync_replicas: int("min.insync.replicas"),
+            retention_bytes: long("retention.bytes"),
+            retention_ms: long("retention.ms").max(-1),
+            segment_bytes: int("segment.bytes"),
+            segment_jitter_ms: long("segment.jitter.ms"),
+            segment_ms: long("segment.ms"),
+        }
+    }
+}
+
+impl Compression {
+    /// The value of a text that has passed the table's check.
+    fn parse(text: &str) -> Self {
+        match text {
+            "uncompressed" => Self::Uncompressed,
+            "gzip" => Self::Gzip,
+            "snappy" => Self::Snappy,
+            "lz4" => Self::Lz4,
+            "zstd" => Self::Zstd,
+            _ => Self::Producer,
+        }
+    }
+}
+
+impl TimestampType {
+    /// The value of a text that has passed the table's check.
+    fn parse(text: &str) -> Self {
+        if text == "LogAppendTime" { Self::LogAppendTime } else { Self::CreateTime }
+    }
+}
+
+/// What the metadata's own rules need of a broker's configuration, and the settings of a topic without overrides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// Partitions of a topic whose creator leaves the number to the broker.
+    pub num_partitions: i32,
+    /// Replicas of a topic whose creator leaves the number to the broker.
+    pub replication_factor: i16,
+    /// Whether topics can be deleted.
+    pub delete_topic_enable: bool,
+    /// Partitions of `__consumer_offsets`.
+    pub offsets_topic_partitions: i32,
+    /// Replicas of `__consumer_offsets`, or fewer while there are fewer brokers.
+    pub offsets_topic_replication_factor: i16,
+    /// `segment.bytes` of `__consumer_offsets`.
+    pub offsets_topic_segment_bytes: i32,
+    /// Milliseconds a partition remembers an idle idempotent producer.
+    pub producer_expiration_ms: i64,
+    /// Connections of the broker.
+    pub max_connections: i32,
+    /// Connections from one address.
+    pub max_connections_per_ip: i32,
+    /// Settings of a topic without overrides.
+    pub topic: TopicSettings,
+}
+
+impl Defaults {
+    /// The defaults on a broker with these `layers`.
+    #[must_use]
+    pub fn resolve(layers: &Layers<'_>) -> Self {
+        let int = |key: &str| i32::try_from(layers.broker_number(key)).unwrap_or(i32::MAX);
+        let short = |key: &str| i16::try_from(layers.broker_number(key)).unwrap_or(i16::MAX);
+        Self {
+            num_partitions: int("num.partitions"),
+            replication_factor: short("default.replication.factor"),
+            delete_topic_enable: layers.broker_flag("delete.topic.enable"),
+            offsets_topic_partitions: int("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: short("offsets.topic.replication.factor"),
+            offsets_topic_segment_bytes: int("offsets.topic.segment.bytes"),
+            producer_expiration_ms: layers.broker_number("producer.id.expiration.ms"),
+            max_connections: int("max.connections"),
+            max_connections_per_ip: int("max.connections.per.ip"),
+            topic: TopicSettings::resolve(&BTreeMap::new(), layers),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What is logged: one entry per metadata epoch, made of changes that take effect together.
+//!
+//! A change is written as an envelope `{kind, version, minReader, required, body}` around its JSON body, so that a
+//! reader of another release can tell what it meets: an unknown kind or a version above what it reads is refused when
+//! the change is required, and passed over when it is not. A body may hold fields a reader does not know; whoever adds
+//! one that must not be passed over raises `minReader`.
+
+use std::collections::BTreeMap;
+
+use millrace_types::{BrokerId, TopicId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::broker::Broker;
+use crate::topic::Assignment;
+
+/// The changes of one metadata epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The changes, in the order in which they are applied.
+    pub changes: Vec<Change>,
+}
+
+/// One change of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The first change of every cluster.
+    Genesis {
+        /// The cluster's identity.
+        cluster_id: String,
+    },
+    /// A broker registered or registered again.
+    RegisterBroker(Broker),
+    /// A topic came to be.
+    CreateTopic(TopicRecord),
+    /// Partitions were added to a topic, numbered on from the ones it has.
+    CreatePartitions(NewAssignments),
+    /// A topic went.
+    DeleteTopic {
+        /// The topic.
+        id: TopicId,
+    },
+    /// The whole configuration set on a topic.
+    SetTopicConfig {
+        /// The topic.
+        id: TopicId,
+        /// Every key that is set.
+        overrides: BTreeMap<String, String>,
+    },
+    /// The whole configuration set on a broker, or for all brokers, while they run.
+    SetBrokerConfig {
+        /// The broker; `None` for all.
+        broker: Option<BrokerId>,
+        /// Every key that is set.
+        overrides: BTreeMap<String, String>,
+    },
+    /// The whole configuration of a client metrics subscription (KIP-714).
+    SetClientMetrics {
+        /// The subscription.
+        name: String,
+        /// Every key that is set; when none is, the subscription is gone.
+        overrides: BTreeMap<String, String>,
+    },
+}
+
+/// A topic as it is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicRecord {
+    /// Its identity.
+    pub id: TopicId,
+    /// Its name.
+    pub name: String,
+    /// Replicas of each partition, in order of the partitions' numbers.
+    pub partitions: Vec<Assignment>,
+    /// The configuration set on it.
+    #[serde(default)]
+    pub overrides: BTreeMap<String, String>,
+}
+
+/// Partitions added to a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewAssignments {
+    /// The topic.
+    pub id: TopicId,
+    /// Replicas of each added partition, in order.
+    pub partitions: Vec<Assignment>,
+}
+
+/// Why an entry cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// The bytes are no entry.
+    #[error("malformed metadata entry: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// A required change of a kind this release does not know.
+    #[error("metadata change of the unknown kind {kind:?} (version {version}) is required; upgrade this broker")]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+        /// Its version.
+        version: u16,
+    },
+    /// A change that asks for a newer reader.
+    #[error("metadata change {kind:?} asks for a reader of version {min_reader}, this one is {supported}")]
+    TooNew {
+        /// The kind.
+        kind: String,
+        /// The version asked for.
+        min_reader: u16,
+        /// The version this release reads.
+        supported: u16,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    kind: String,
+    version: u16,
+    min_reader: u16,
+    #[serde(default = "required")]
+    required: bool,
+    /// Kept as text, so that the order of its fields is that of their declaration.
+    body: Box<RawValue>,
+}
+
+const fn required() -> bool {
+    true
+}
+
+#[derive(Serialize, Deserialize)]
+struct GenesisBody {
+    #[serde(rename = "clusterId")]
+    cluster_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeleteTopicBody {
+    id: TopicId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TopicConfigBody {
+    id: TopicId,
+    overrides: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BrokerConfigBody {
+    broker: Option<BrokerId>,
+    overrides: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClientMetricsBody {
+    name: String,
+    overrides: BTreeMap<String, String>,
+}
+
+/// The version of every kind this release writes and reads.
+const VERSION: u16 = 1;
+
+impl Entry {
+    /// The entry of these changes.
+    #[must_use]
+    pub const fn new(changes: Vec<Change>) -> Self {
+        Self { changes }
+    }
+
+    /// The entry's bytes: the same for equal entries, since every map in it is ordered.
+    ///
+    /// # Errors
+    /// Never for an entry built by [`crate::plan`]; serialization reports errors in principle.
+    pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
+        let envelopes = self.changes.iter().map(Change::envelope).collect::<Result<Vec<_>, _>>()?;
+        Ok(serde_json::to_vec(&envelopes)?)
+    }
+
+    /// Reads an entry's bytes.
+    ///
+    /// # Errors
+    /// When the bytes are no entry, or hold a required change that this release cannot read.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        let envelopes: Vec<Envelope> = serde_json::from_slice(bytes)?;
+        let mut changes = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            changes.extend(Change::open(envelope)?);
+        }
+        Ok(Self { changes })
+    }
+}
+
+impl Change {
+    fn envelope(&self) -> Result<Envelope, EntryError> {
+        let (kind, body) = match self {
+            Self::Genesis { cluster_id } => ("Genesis", to_raw_value(&GenesisBody { cluster_id: cluster_id.clone() })?),
+            Self::RegisterBroker(broker) => ("RegisterBroker", to_raw_value(broker)?),
+            Self::CreateTopic(topic) => ("CreateTopic", to_raw_value(topic)?),
+            Self::CreatePartitions(added) => ("CreatePartitions", to_raw_value(added)?),
+            Self::DeleteTopic { id } => ("DeleteTopic", to_raw_value(&DeleteTopicBody { id: *id })?),
+            Self::SetTopicConfig { id, overrides } => {
+                let body = TopicConfigBody { id: *id, overrides: overrides.clone() };
+                ("SetTopicConfig", to_raw_value(&body)?)
+            }
+            Self::SetBrokerConfig { broker, overrides } => {
+                let body = BrokerConfigBody { broker: *broker, overrides: overrides.clone() };
+                ("SetBrokerConfig", to_raw_value(&body)?)
+            }
+            Self::SetClientMetrics { name, overrides } => {
+                let body = ClientMetricsBody { name: name.clone(), overrides: overrides.clone() };
+                ("SetClientMetrics", to_raw_value(&body)?)
+            }
+        };
+        Ok(Envelope { kind: kind.to_owned(), version: VERSION, min_reader: VERSION, required: true, body })
+    }
+
+    /// The change in an envelope; `None` for one that this release cannot read and need not.
+    fn open(envelope: Envelope) -> Result<Option<Self>, EntryError> {
+        let Envelope { kind, version, min_reader, required, body } = envelope;
+        let known = KINDS.contains(&kind.as_str());
+        if (!known || min_reader > VERSION) && !required {
+            return Ok(None);
+        }
+        if known && min_reader > VERSION {
+            return Err(EntryError::TooNew { kind, min_reader, supported: VERSION });
+        }
+        let change = match kind.as_str() {
+            "Genesis" => Self::Genesis { cluster_id: read::<GenesisBody>(&body)?.cluster_id },
+            "RegisterBroker" => Self::RegisterBroker(read(&body)?),
+            "CreateTopic" => Self::CreateTopic(read(&body)?),
+            "CreatePartitions" => Self::CreatePartitions(read(&body)?),
+            "DeleteTopic" => Self::DeleteTopic { id: read::<DeleteTopicBody>(&body)?.id },
+            "SetTopicConfig" => {
+                let TopicConfigBody { id, overrides } = read(&body)?;
+                Self::SetTopicConfig { id, overrides }
+            }
+            "SetBrokerConfig" => {
+                let BrokerConfigBody { broker, overrides } = read(&body)?;
+                Self::SetBrokerConfig { broker, overrides }
+            }
+            "SetClientMetrics" => {
+                let ClientMetricsBody { name, overrides } = read(&body)?;
+                Self::SetClientMetrics { name, overrides }
+            }
+            _ => return Err(EntryError::UnknownKind { kind, version }),
+        };
+        Ok(Some(change))
+    }
+}
+
+const KINDS: [&str; 8] = [
+    "Genesis",
+    "RegisterBroker",
+    "CreateTopic",
+    "CreatePartitions",
+    "DeleteTopic",
+    "SetTopicConfig",
+    "SetBrokerConfig",
+    "SetClientMetrics",
+];
+
+fn read<T: DeserializeOwned>(body: &RawValue) -> Result<T, EntryError> {
+    Ok(serde_json::from_str(body.get())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn every_change() -> Vec<Change> {
+        let id = TopicId(Uuid::from_u128(7));
+        let overrides = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
+        let partitions = vec![Assignment { replicas: vec![BrokerId(1), BrokerId(2)] }];
+        vec![
+            Change::Genesis { cluster_id: "c".to_owned() },
+            Change::RegisterBroker(crate::image::tests::broker(1)),
+            Change::CreateTopic(TopicRecord {
+                id,
+                name: "t".to_owned(),
+                partitions: partitions.clone(),
+                overrides: overrides.clone(),
+            }),
+            Change::CreatePartitions(NewAssignments { id, partitions }),
+            Change::SetTopicConfig { id, overrides: overrides.clone() },
+            Change::SetBrokerConfig { broker: Some(BrokerId(1)), overrides: overrides.clone() },
+            Change::SetBrokerConfig { broker: None, overrides: overrides.clone() },
+            Change::SetClientMetrics { name: "m".to_owned(), overrides },
+            Change::DeleteTopic { id },
+        ]
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_it_was_written() {
+        let entry = Entry::new(every_change());
+        let bytes = entry.encode().unwrap();
+        assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+        assert_eq!(entry.encode().unwrap(), bytes, "the bytes are a function of the entry");
+    }
+
+    #[test]
+    fn what_a_later_release_requires_is_refused_by_name() {
+        let unknown = br#"[{"kind":"SetAcceptors","version":3,"minReader":1,"body":{}}]"#;
+        let error = Entry::decode(unknown).unwrap_err();
+        assert!(matches!(error, EntryError::UnknownKind { ref kind, version: 3 } if kind == "SetAcceptors"), "{error}");
+        let newer = br#"[{"kind":"DeleteTopic","version":9,"minReader":2,"body":{}}]"#;
+        let error = Entry::decode(newer).unwrap_err();
+        assert!(matches!(error, EntryError::TooNew { min_reader: 2, supported: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_later_release_does_not_require_is_passed_over() {
+        let hint = br#"[{"kind":"Hint","version":1,"minReader":1,"required":false,"body":{}},
+                        {"kind":"Genesis","version":4,"minReader":1,"body":{"clusterId":"c","more":1}}]"#;
+        let entry = Entry::decode(hint).unwrap();
+        assert_eq!(entry.changes, [Change::Genesis { cluster_id: "c".to_owned() }]);
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        for bytes in [&b""[..], b"{}", b"[1]", br#"[{"kind":"DeleteTopic","version":1,"minReader":1,"body":{}}]"#] {
+            assert!(matches!(Entry::decode(bytes), Err(EntryError::Malformed(_))), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The APIs of the data path, spoken to in their own protocol.
+
+mod delete_records;
+mod fetch;
+mod fetch_consumer;
+mod fetch_session;
+mod init_producer_id;
+mod list_offsets;
+mod produce;

@@ -1,0 +1,17 @@
+//! One client connection: requests in, calls to other cores, responses out in the order of the requests.
+
+mod core;
+mod event;
+mod outbox;
+mod request;
+mod session;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod tests;
+mod watches;
+
+pub use self::core::Connection;
+pub use event::{ConnectionEffect, ConnectionEvent};
+pub(crate) use outbox::Outbox;
+pub use session::{Origin, Session};

@@ -1,0 +1,86 @@
+//! What can happen to the metadata store, and what it asks of its host.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_metadata::{Command, CommandResult, Image};
+use millrace_storage::{DiskError, LogConfig};
+use millrace_types::{Instant, TopicPartition};
+
+use crate::call::ReplyTo;
+
+/// Everything that can happen to the metadata store.
+#[derive(Debug)]
+pub enum MetadataEvent {
+    /// The process is ready: found the cluster if there is none, register this broker, and start its replicas.
+    Start,
+    /// A call of another core.
+    Command {
+        /// Where the answer goes.
+        from: ReplyTo,
+        /// What is asked.
+        command: Command,
+    },
+    /// The records of a `Persist` effect are durable, or could not be written.
+    Persisted {
+        /// The token of the effect.
+        token: u64,
+        /// What came of it.
+        result: Result<(), DiskError>,
+    },
+    /// A replica of this broker has published its first leader epoch. The host sends it once for every `CreateReplica`
+    /// effect; the answer to the command that created the partition waits for it, [`super::LEADER_WAIT`] at most.
+    ReplicaLed {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The time asked for by the latest `Timer` effect has come.
+    Timer,
+}
+
+/// Everything the metadata store asks of its host.
+#[derive(Debug)]
+pub enum MetadataEffect {
+    /// Append the records to the metadata journal and flush it; completes as [`MetadataEvent::Persisted`]. With a
+    /// snapshot the journal's content is then replaced by it: it stands for everything up to and with `records`. A
+    /// failure of the snapshot alone is no failure of the `Persist`: the records are durable without it, and another
+    /// snapshot follows after as many entries.
+    Persist {
+        /// The store's number for it.
+        token: u64,
+        /// The records, in order.
+        records: Vec<Bytes>,
+        /// What can stand for all records up to the last of these.
+        snapshot: Option<Vec<Bytes>>,
+    },
+    /// Publish a newer image: to the directory, and to the settings by [`crate::Settings::refresh`].
+    Publish(Arc<Image>),
+    /// Open the log of a partition and start its replica.
+    CreateReplica {
+        /// The partition.
+        partition: TopicPartition,
+        /// The settings of its log.
+        config: LogConfig,
+    },
+    /// Stop a replica and remove its data.
+    DeleteReplica {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The settings of a replica's log changed.
+    ConfigureReplica {
+        /// The partition.
+        partition: TopicPartition,
+        /// The settings.
+        config: LogConfig,
+    },
+    /// An answer.
+    Answer {
+        /// To whom.
+        to: ReplyTo,
+        /// What.
+        result: CommandResult,
+    },
+    /// Wake the store at this moment; replaces the timer asked for before.
+    Timer(Instant),
+}

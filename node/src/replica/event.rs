@@ -1,0 +1,80 @@
+//! What can happen to a replica, and what it asks of its host.
+
+use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob};
+use millrace_types::{Instant, LeaderEpoch, Offset};
+
+use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
+
+/// Everything that can happen to a replica.
+#[derive(Debug)]
+pub enum ReplicaEvent {
+    /// The process has opened the log: become leader (a single voter elects itself).
+    Start,
+    /// A call of another core.
+    Call {
+        /// Where the answer goes.
+        from: ReplyTo,
+        /// What is asked.
+        op: PartitionOp,
+    },
+    /// The caller takes back a `Watch`.
+    Cancel {
+        /// The registration.
+        from: ReplyTo,
+    },
+    /// Flush work is done: everything below `upto` is durable, or the flush failed.
+    Flushed {
+        /// The log end offset when the work was taken.
+        upto: Offset,
+        /// The leader epoch when the work was taken.
+        epoch: LeaderEpoch,
+        /// A failure poisons the log (consensus rules, "a failed flush").
+        result: Result<(), DiskError>,
+    },
+    /// Records of the write-ahead store are durable, or could not be written.
+    PutDone {
+        /// The token of the `Put` effect.
+        token: u64,
+        /// What came of it.
+        result: Result<(), DiskError>,
+    },
+    /// Space allocated ahead is ready.
+    Prepared(Prepared),
+    /// The time asked for by the latest `Timer` effect has come.
+    Timer,
+    /// The topic's settings changed.
+    Configure(Box<LogConfig>),
+    /// Drain: answer what waits, flush, write what a clean start needs, then push [`ReplicaEffect::Stopped`].
+    Stop,
+}
+
+/// Everything a replica asks of its host.
+#[derive(Debug)]
+pub enum ReplicaEffect {
+    /// Make the write-ahead records durable, in the order of the effects; completes as [`ReplicaEvent::PutDone`]. As
+    /// with `Flush`, a full queue is no failure.
+    Put {
+        /// The replica's number for it.
+        token: u64,
+        /// The records.
+        records: Vec<QRecord>,
+    },
+    /// Make appended data durable; completes as [`ReplicaEvent::Flushed`]. A replica has at most one under way. A host
+    /// whose queue is full keeps the work until there is room: a failure reported for it would poison the log.
+    Flush(FlushWork),
+    /// Allocate ahead on a storage thread; completes as [`ReplicaEvent::Prepared`].
+    Prepare(PrepareJob),
+    /// Remove files and the like on a storage thread; nothing comes back.
+    Run(StorageJob),
+    /// An answer.
+    Answer {
+        /// To whom.
+        to: ReplyTo,
+        /// What.
+        answer: PartitionAnswer,
+    },
+    /// Wake the replica at this moment; replaces the timer asked for before.
+    Timer(Instant),
+    /// The replica has stopped cleanly; the host may drop it.
+    Stopped,
+}

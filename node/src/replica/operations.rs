@@ -1,0 +1,133 @@
+//! What other cores ask of a replica: produce, watch, delete records, describe.
+
+use millrace_storage::{AppendError, ValidBatches};
+use millrace_types::{ErrorCode, Instant, Now, Offset};
+
+use super::core::Role;
+use super::mutation::{Mutation, broken};
+use super::purgatory::Waiting;
+use super::puts::Purpose;
+use super::{Replica, ReplicaEffect};
+use crate::call::{Acks, PartitionAnswer, PartitionOp, ReplicaDescription, ReplyTo};
+
+/// The `before` of a `DeleteRecords` that means the high watermark.
+const TO_HIGH_WATERMARK: Offset = -1;
+
+impl Replica {
+    /// Takes a call of another core.
+    pub(super) fn call(&mut self, now: Now, from: ReplyTo, op: PartitionOp, out: &mut Vec<ReplicaEffect>) {
+        let fail = |out: &mut Vec<_>, error| answer(out, from, PartitionAnswer::Failed(error));
+        match (op, self.role) {
+            (PartitionOp::Describe, _) => {
+                let described = PartitionAnswer::Described(self.describe());
+                answer(out, from, described);
+            }
+            (_, Role::Stopping | Role::Stopped) => fail(out, ErrorCode::NotLeaderOrFollower),
+            (_, Role::Failed) => fail(out, ErrorCode::KafkaStorageError),
+            (PartitionOp::Watch { beyond }, _) => {
+                // A high watermark that is above already fires when the step settles.
+                if !self.watchers.add(from, beyond) {
+                    fail(out, ErrorCode::ThrottlingQuotaExceeded);
+                }
+            }
+            (op, Role::Opened | Role::Starting) => {
+                if let Err(from) = self.early.push(from, op) {
+                    answer(out, from, PartitionAnswer::Failed(ErrorCode::NotLeaderOrFollower));
+                }
+            }
+            (PartitionOp::Produce { batches, acks, deadline }, Role::Leader) => {
+                self.produce(now, from, batches, (acks, deadline), out);
+            }
+            (PartitionOp::DeleteRecords { before, deadline }, Role::Leader) => {
+                self.delete_records(now, from, (before, deadline), out);
+            }
+        }
+    }
+
+    /// Appends; the answer waits in the purgatory until the acks asked for are met.
+    ///
+    /// For the only voter the high watermark is what acks=all and what acks=1 wait for: below it the records are as
+    /// safe as the topic wants them.
+    fn produce(
+        &mut self,
+        now: Now,
+        from: ReplyTo,
+        batches: ValidBatches,
+        (acks, deadline): (Acks, Instant),
+        out: &mut Vec<ReplicaEffect>,
+    ) {
+        if self.purgatory.is_full() {
+            return answer(out, from, PartitionAnswer::Failed(ErrorCode::RequestTimedOut));
+        }
+        let bytes = batches.size();
+        let appended = match self.log.append(batches, self.epoch, now) {
+            Ok(appended) => appended,
+            Err(error) => {
+                let fatal = if let AppendError::Storage(disk) = &error { Some(disk.clone()) } else { None };
+                answer(out, from, PartitionAnswer::Refused { error, log_start: self.log.log_start() });
+                if let Some(disk) = fatal {
+                    self.fail(&disk, out);
+                }
+                return;
+            }
+        };
+        let waiting = Waiting {
+            from,
+            base_offset: appended.base_offset,
+            end: appended.last_offset + 1,
+            log_append_time: appended.log_append_time,
+            bytes,
+            deadline,
+        };
+        match acks {
+            Acks::None => self.produced(&waiting, out),
+            _ if appended.duplicate && broken(Mutation::AcknowledgeDuplicateAtOnce) => self.produced(&waiting, out),
+            Acks::Leader | Acks::All => self.purgatory.push(waiting),
+        }
+        if let Some(job) = self.log.prepare() {
+            out.push(ReplicaEffect::Prepare(job));
+        }
+    }
+
+    /// Answers a produce request whose acks are met.
+    pub(super) fn produced(&self, request: &Waiting, out: &mut Vec<ReplicaEffect>) {
+        let produced = PartitionAnswer::Produced {
+            base_offset: request.base_offset,
+            log_append_time: request.log_append_time,
+            log_start: self.log.log_start(),
+        };
+        answer(out, request.from, produced);
+    }
+
+    /// Moves the log start offset up; the answer waits until that is durable.
+    fn delete_records(
+        &mut self,
+        now: Now,
+        from: ReplyTo,
+        (before, deadline): (Offset, Instant),
+        out: &mut Vec<ReplicaEffect>,
+    ) {
+        let high_watermark = self.high_watermark();
+        let before = if before == TO_HIGH_WATERMARK { high_watermark } else { before };
+        if !(0..=high_watermark).contains(&before) {
+            return answer(out, from, PartitionAnswer::Failed(ErrorCode::OffsetOutOfRange));
+        }
+        match self.log.delete_records(before, now) {
+            Ok((low_watermark, Some(record))) => {
+                let purpose = Purpose::Delete { from: Some(from), low_watermark, deadline };
+                self.puts.put(vec![record], purpose, out);
+                self.next_check = now.instant;
+            }
+            Ok((low_watermark, None)) => answer(out, from, PartitionAnswer::Deleted { low_watermark }),
+            Err(error) => answer(out, from, PartitionAnswer::Failed(error.error_code())),
+        }
+    }
+
+    fn describe(&self) -> ReplicaDescription {
+        ReplicaDescription { size_bytes: self.log.size_bytes(), leader_epoch: self.epoch, log_end: self.log.log_end() }
+    }
+}
+
+pub(super) fn answer(out: &mut Vec<ReplicaEffect>, to: ReplyTo, answer: PartitionAnswer) {
+    out.push(ReplicaEffect::Answer { to, answer });
+}

@@ -1,0 +1,118 @@
+//! The storage side of a test's host: the write-ahead store, the logs, and work that may be held back.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_storage::{
+    CrashKind, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState, SimDisk,
+    StorageJob, WarmJob, partition_dir,
+};
+use millrace_storage::{NewBoot, QSTATE_DIR};
+use millrace_types::{Now, TopicPartition};
+
+use super::cold::{ColdDisk, Memory};
+use super::{BROKER, DIRECTORY};
+use crate::call::ConnectionId;
+use crate::connection::ConnectionEvent;
+use crate::replica::{Replica, ReplicaEvent, ReplicaParts};
+
+/// Work for a storage thread.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Flush(TopicPartition, FlushWork),
+    Put(TopicPartition, u64, Vec<QRecord>),
+    Prepare(TopicPartition, PrepareJob),
+    Run(StorageJob),
+    Warm(ConnectionId, u64, WarmJob),
+}
+
+/// What comes back from finished work.
+pub(crate) enum Done {
+    Replica(TopicPartition, ReplicaEvent),
+    Connection(ConnectionId, ConnectionEvent),
+    Nothing,
+}
+
+/// Disk and write-ahead store of one process start.
+pub(crate) struct Storage {
+    pub(crate) disk: SimDisk,
+    pub(crate) qstate: QState,
+    pub(crate) work: VecDeque<Work>,
+    /// What logs opened on it find in memory.
+    pub(crate) memory: Arc<Memory>,
+    /// Number of flushes done.
+    pub(crate) flushes: usize,
+    /// Number of the machine's run.
+    run: u64,
+}
+
+impl Storage {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::open(SimDisk::new(seed, FaultPlan::default()), 1)
+    }
+
+    fn open(disk: SimDisk, run: u64) -> Self {
+        let boot = NewBoot { directory: DIRECTORY, boot_id: format!("run {run}"), nonce: 7 };
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let qstate = QState::open(&shared, Path::new(QSTATE_DIR), JournalOptions::default(), boot).expect("qstate");
+        Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), flushes: 0, run }
+    }
+
+    /// The storage of the next process start.
+    pub(crate) fn crash(&self, kind: CrashKind, damage: impl FnOnce(&SimDisk)) -> Self {
+        let disk = self.disk.crash(kind);
+        damage(&disk);
+        // The page cache outlives the process, and ends with the machine's run.
+        Self::open(disk, if kind == CrashKind::Process { self.run } else { self.run + 1 })
+    }
+
+    /// Opens a partition's log and makes its replica, as a host does at its start.
+    pub(crate) fn replica(&self, partition: TopicPartition, config: LogConfig, now: Now) -> Replica {
+        let state = self.qstate.partition(partition).cloned().unwrap_or_default();
+        let known = Known::from_state(&state, self.qstate.boot().same_boot());
+        let inner = Arc::new(self.disk.clone());
+        let disk: Arc<dyn Disk> = Arc::new(ColdDisk { inner, memory: Arc::clone(&self.memory) });
+        let dir = partition_dir(partition);
+        let (log, recovery) = Log::open(&disk, &dir, partition, config, &known, now).expect("the log opens");
+        Replica::new(ReplicaParts {
+            partition,
+            log,
+            recovery,
+            voter: (BROKER, DIRECTORY),
+            term: state.term,
+            volatile: state.volatile,
+            check_interval: Duration::from_secs(300),
+        })
+    }
+
+    /// Does one piece of work.
+    pub(crate) fn finish(&mut self, work: Work) -> Done {
+        match work {
+            Work::Flush(partition, work) => {
+                let (upto, epoch, result) = (work.upto, work.epoch, work.run());
+                self.flushes += 1;
+                // As the flusher notes it. A cut or a removal that is put later comes later here, too: work is done in
+                // the order it was asked for, so no note outlives what voids it.
+                let tp = partition;
+                let note = if result.is_ok() { QRecord::Flushed { tp, upto } } else { QRecord::Suspect { tp } };
+                self.qstate.put(&[note]).expect("room");
+                Done::Replica(partition, ReplicaEvent::Flushed { upto, epoch, result })
+            }
+            Work::Put(partition, token, records) => {
+                let result = self.qstate.put(&records).and_then(|()| self.qstate.flush());
+                Done::Replica(partition, ReplicaEvent::PutDone { token, result })
+            }
+            Work::Prepare(partition, job) => Done::Replica(partition, ReplicaEvent::Prepared(job.run())),
+            Work::Run(job) => {
+                job.run();
+                Done::Nothing
+            }
+            Work::Warm(connection, token, job) => {
+                job.run();
+                Done::Connection(connection, ConnectionEvent::Warmed { token })
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Steps of the cores behind the connections, and what their effects mean here.
+
+use std::sync::Arc;
+
+use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_node::connection::ConnectionEvent;
+use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
+use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
+use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
+use millrace_node::{Answer, Call, Caller, Core, ReplyTo};
+use millrace_storage::{Log, LogError, Recovery};
+use millrace_types::{ErrorCode, Instant, TopicPartition};
+
+use super::Notice;
+use super::connections::ToClient;
+use super::disk_work::Job;
+use super::port::{Event, Port, Who};
+use super::process::{Hosted, Process, Remembered};
+
+impl Process {
+    /// Lets something happen; what it has for the network comes back.
+    pub fn handle(&mut self, port: &mut Port<'_>, event: Event) -> Vec<ToClient> {
+        match event {
+            Event::Metadata(event) => self.metadata(port, event),
+            Event::Replica(partition, event) => self.replica(port, partition, event),
+            Event::Group(partition, event) => self.group(port, partition, event),
+            Event::Connection(id, event) => return self.connection(port, id, event),
+            Event::Timer(who, at) => return self.timer(port, who, at),
+            Event::Flushed => self.flushes_done(port),
+            Event::Committed => self.commit_done(port),
+            Event::JobDone => self.job_done(port),
+            Event::Journaled => self.journal_done(port),
+        }
+        self.go_on_stopping(port);
+        Vec::new()
+    }
+
+    pub(super) fn set_timer(&mut self, port: &mut Port<'_>, who: Who, at: Instant) {
+        self.timers.insert(who, at);
+        if at != Instant::NEVER {
+            port.at(at, Event::Timer(who, at));
+        }
+    }
+
+    fn timer(&mut self, port: &mut Port<'_>, who: Who, at: Instant) -> Vec<ToClient> {
+        if self.timers.get(&who) != Some(&at) {
+            return Vec::new();
+        }
+        self.timers.remove(&who);
+        match who {
+            Who::Metadata => self.metadata(port, MetadataEvent::Timer),
+            Who::Replica(partition) => self.replica(port, partition, ReplicaEvent::Timer),
+            Who::Group(partition) => self.group(port, partition, GroupEvent::Timer),
+            Who::Connection(id) => return self.connection(port, id, ConnectionEvent::Timer),
+        }
+        Vec::new()
+    }
+
+    /// Carries a call to its callee; when that is not hosted here, the caller is answered so.
+    pub(super) fn call(&mut self, port: &mut Port<'_>, caller: Who, from: ReplyTo, call: Call) {
+        let gone = match call {
+            Call::Partition(partition, op) => {
+                if self.replicas.contains_key(&partition) {
+                    let event = Event::Replica(partition, ReplicaEvent::Call { from, op });
+                    return port.mail(caller, Who::Replica(partition), event);
+                }
+                ErrorCode::NotLeaderOrFollower
+            }
+            Call::Group(partition, request) => {
+                if self.groups.contains_key(&partition) {
+                    let event = Event::Group(partition, GroupEvent::Request { from, request });
+                    return port.mail(caller, Who::Group(partition), event);
+                }
+                ErrorCode::NotCoordinator
+            }
+            Call::Metadata(command) => {
+                let event = Event::Metadata(MetadataEvent::Command { from, command });
+                return port.mail(caller, Who::Metadata, event);
+            }
+        };
+        self.answer(port, Who::Metadata, from, Answer::Gone(gone));
+    }
+
+    /// Carries an answer to the caller.
+    pub(super) fn answer(&mut self, port: &mut Port<'_>, from: Who, to: ReplyTo, answer: Answer) {
+        let token = to.token;
+        match to.caller {
+            Caller::Connection(id) => {
+                let event = Event::Connection(id, ConnectionEvent::Answer { token, answer });
+                port.mail(from, Who::Connection(id), event);
+            }
+            Caller::GroupCoordinator(partition) => {
+                let event = Event::Group(partition, GroupEvent::Answer { token, answer });
+                port.mail(from, Who::Group(partition), event);
+            }
+            Caller::Metadata => {}
+        }
+    }
+
+    fn metadata(&mut self, port: &mut Port<'_>, event: MetadataEvent) {
+        let mut effects = Vec::new();
+        port.note(format_args!("metadata {}", name(&event)));
+        self.store.step(port.now, event, &mut effects);
+        for effect in effects {
+            match effect {
+                MetadataEffect::Persist { token, records, snapshot } => {
+                    self.threads.persist(token, records, snapshot);
+                }
+                MetadataEffect::Publish(image) => {
+                    self.shared.settings.refresh(&image);
+                    self.shared.directory.publish_image(image);
+                    self.registered = true;
+                }
+                MetadataEffect::CreateReplica { partition, mut config } => {
+                    config.open_segments = self.open_segments.clone();
+                    config.segment_bytes /= self.segment_divisor;
+                    let remembered = self.remembered.remove(&partition).unwrap_or_default();
+                    self.opening.insert(partition);
+                    self.threads.job(Job::Open(partition, Box::new(config), Box::new(remembered)));
+                }
+                MetadataEffect::DeleteReplica { partition } => self.delete(port, partition),
+                MetadataEffect::ConfigureReplica { partition, mut config } => {
+                    config.open_segments = self.open_segments.clone();
+                    config.segment_bytes /= self.segment_divisor;
+                    let event = Event::Replica(partition, ReplicaEvent::Configure(Box::new(config)));
+                    port.mail(Who::Metadata, Who::Replica(partition), event);
+                }
+                MetadataEffect::Answer { to, result } => self.answer(port, Who::Metadata, to, Answer::Metadata(result)),
+                MetadataEffect::Timer(at) => self.set_timer(port, Who::Metadata, at),
+            }
+        }
+    }
+
+    fn delete(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
+        self.remembered.remove(&partition);
+        self.deleting.insert(partition);
+        if self.replicas.contains_key(&partition) {
+            port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, ReplicaEvent::Stop));
+        } else if !self.opening.contains(&partition) {
+            self.remove(partition);
+        }
+    }
+
+    /// Forgets a partition, then removes its data.
+    fn remove(&mut self, partition: TopicPartition) {
+        self.deleting.remove(&partition);
+        self.threads.forget(partition);
+    }
+
+    /// A log has been opened, or not.
+    pub(super) fn opened(
+        &mut self,
+        port: &mut Port<'_>,
+        partition: TopicPartition,
+        remembered: &Remembered,
+        opened: Result<(Log, Recovery), LogError>,
+    ) {
+        self.opening.remove(&partition);
+        let (log, recovery) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                port.note(format_args!("{partition} cannot be opened: {error}"));
+                port.notices.push(Notice::Offline { partition });
+                return;
+            }
+        };
+        port.note(format_args!("{partition} opened {}..{} {recovery:?}", log.log_start(), log.log_end()));
+        port.notices.push(Notice::Opened {
+            partition,
+            end: log.log_end(),
+            suffix_lost: recovery.suffix_lost,
+            damaged: recovery.damaged.is_some(),
+        });
+        if self.deleting.contains(&partition) {
+            return self.remove(partition);
+        }
+        let settings = &self.shared.settings;
+        let core = Replica::new(ReplicaParts {
+            partition,
+            log,
+            recovery,
+            voter: (settings.broker_id, self.data_dir.identity().directory_id),
+            term: remembered.term,
+            volatile: remembered.known.volatile,
+            check_interval: settings.retention_check_interval,
+        });
+        let view = core.view();
+        self.shared.directory.publish(Arc::clone(&view));
+        self.replicas.insert(partition, Hosted { core, view, led: false });
+        port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, ReplicaEvent::Start));
+    }
+
+    fn replica(&mut self, port: &mut Port<'_>, partition: TopicPartition, event: ReplicaEvent) {
+        let from = Who::Replica(partition);
+        let Some(hosted) = self.replicas.get_mut(&partition) else {
+            if let ReplicaEvent::Call { from: to, .. } = event {
+                self.answer(port, from, to, Answer::Gone(ErrorCode::NotLeaderOrFollower));
+            }
+            return;
+        };
+        let mut effects = Vec::new();
+        port.note(format_args!("{partition} {}", name(&event)));
+        hosted.core.step(port.now, event, &mut effects);
+        let mut stopped = false;
+        for effect in effects {
+            match effect {
+                ReplicaEffect::Put { token, records } => self.threads.put(partition, token, records),
+                ReplicaEffect::Flush(work) => self.threads.flush(partition, work),
+                ReplicaEffect::Prepare(job) => self.threads.job(Job::Prepare(partition, job)),
+                ReplicaEffect::Run(job) => self.threads.job(Job::Run(job)),
+                ReplicaEffect::Answer { to, answer } => self.answer(port, from, to, Answer::Partition(answer)),
+                ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
+                ReplicaEffect::Stopped => stopped = true,
+            }
+        }
+        self.announce(port, partition);
+        if stopped {
+            self.shared.directory.withdraw(&partition);
+            self.replicas.remove(&partition);
+            self.timers.remove(&from);
+            if self.deleting.contains(&partition) {
+                self.remove(partition);
+            }
+        }
+    }
+
+    /// Tells the metadata store that a partition has a leader, once; its coordinator starts with it.
+    fn announce(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
+        let Some(hosted) = self.replicas.get_mut(&partition) else { return };
+        if hosted.led || hosted.view.leader_epoch().is_none() {
+            return;
+        }
+        hosted.led = true;
+        let view = Arc::clone(&hosted.view);
+        port.mail(Who::Replica(partition), Who::Metadata, Event::Metadata(MetadataEvent::ReplicaLed { partition }));
+        let image = self.shared.directory.image();
+        let number = partition.partition;
+        let coordinates = image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic);
+        if coordinates && !self.groups.contains_key(&number) {
+            let core = GroupCoordinator::new(view, &self.shared.settings, port.dice.number());
+            self.groups.insert(number, core);
+            port.mail(Who::Replica(partition), Who::Group(number), Event::Group(number, GroupEvent::Start));
+        }
+    }
+
+    fn group(&mut self, port: &mut Port<'_>, partition: i32, event: GroupEvent) {
+        let (from, caller) = (Who::Group(partition), Caller::GroupCoordinator(partition));
+        let Some(core) = self.groups.get_mut(&partition) else {
+            if let GroupEvent::Request { from: to, .. } = event {
+                self.answer(port, from, to, Answer::Gone(ErrorCode::NotCoordinator));
+            }
+            return;
+        };
+        let mut effects = Vec::new();
+        port.note(format_args!("group {partition} {}", name(&event)));
+        core.step(port.now, event, &mut effects);
+        for effect in effects {
+            match effect {
+                GroupEffect::Answer { to, response } => self.answer(port, from, to, Answer::Group(response)),
+                GroupEffect::Call { token, call } => self.call(port, from, ReplyTo { caller, token }, call),
+                GroupEffect::Warm { token, job } => self.threads.job(Job::Warm(caller, token, job)),
+                GroupEffect::Timer(at) => self.set_timer(port, from, at),
+                GroupEffect::Stopped => {
+                    self.groups.remove(&partition);
+                    self.timers.remove(&from);
+                }
+            }
+        }
+    }
+}
+
+/// The name of an event's kind: the start of its debug text, without what it carries.
+fn name(event: &impl std::fmt::Debug) -> String {
+    let text = format!("{event:?}");
+    let end = text.find([' ', '(', '{']).unwrap_or(text.len());
+    text[..end].to_owned()
+}

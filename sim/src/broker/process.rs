@@ -1,0 +1,203 @@
+//! One life of the broker's process: its cores, their timers, and what its storage threads are doing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use millrace_node::group::GroupCoordinator;
+use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
+use millrace_node::replica::Replica;
+use millrace_node::{ConnectionId, PartitionView, Shared};
+use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
+use millrace_types::{Instant, LeaderEpoch, TopicPartition};
+
+use super::connections::Conn;
+use super::disk_work::Threads;
+use super::port::{Event, Port, Who};
+
+/// What the write-ahead store knows of a replica.
+#[derive(Debug, Clone)]
+pub(super) struct Remembered {
+    pub(super) known: Known,
+    pub(super) term: LeaderEpoch,
+}
+
+impl Default for Remembered {
+    /// Of a replica that the store has never heard of.
+    fn default() -> Self {
+        Self { known: Known { clean: true, ..Known::default() }, term: 0 }
+    }
+}
+
+/// What was opened before the cores run.
+pub(super) struct Stores {
+    pub(super) data_dir: DataDir,
+    pub(super) qstate: QState,
+    pub(super) journal: Journal,
+    pub(super) store: MetadataStore,
+    pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
+}
+
+/// A replica and what its host remembers of it.
+#[derive(Debug)]
+pub(super) struct Hosted {
+    pub(super) core: Replica,
+    pub(super) view: Arc<PartitionView>,
+    /// Whether the metadata store knows that it has a leader epoch.
+    pub(super) led: bool,
+}
+
+/// How far an orderly end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It serves.
+    Serving,
+    /// No new connection; the coordinators stop.
+    Groups,
+    /// The replicas stop.
+    Replicas,
+    /// All has stopped.
+    Stopped,
+}
+
+/// One life of the broker's process.
+pub struct Process {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) data_dir: DataDir,
+    pub(super) store: MetadataStore,
+    pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
+    pub(super) replicas: BTreeMap<TopicPartition, Hosted>,
+    /// Replicas whose logs are being opened.
+    pub(super) opening: BTreeSet<TopicPartition>,
+    /// Replicas that go with their data when they have stopped.
+    pub(super) deleting: BTreeSet<TopicPartition>,
+    pub(super) groups: BTreeMap<i32, GroupCoordinator>,
+    pub(super) connections: BTreeMap<ConnectionId, Conn>,
+    pub(super) timers: BTreeMap<Who, Instant>,
+    pub(super) threads: Threads,
+    pub(super) open_segments: OpenSegments,
+    pub(super) segment_divisor: u64,
+    pub(super) registered: bool,
+    pub(super) end: End,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("number", &self.number).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    pub(super) fn new(number: u64, shared: Arc<Shared>, stores: Stores, (sync_all_above, segment_divisor): (usize, u64)) -> Self {
+        let Stores { data_dir, qstate, journal, store, remembered } = stores;
+        Self {
+            number,
+            disk: Arc::clone(data_dir.disk()),
+            shared,
+            data_dir,
+            store,
+            remembered,
+            replicas: BTreeMap::new(),
+            opening: BTreeSet::new(),
+            deleting: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            threads: Threads::new(qstate, journal, sync_all_above),
+            open_segments: OpenSegments::default(),
+            segment_divisor: segment_divisor.max(1),
+            registered: false,
+            end: End::Serving,
+        }
+    }
+
+    /// Its number, from 1.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Number of this start of the data directory.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.shared.settings.incarnation
+    }
+
+    /// Lets the cores begin.
+    pub fn begin(&mut self, port: &mut Port<'_>) {
+        self.threads.ask_for_space(&self.disk, &self.shared);
+        port.mail(Who::Metadata, Who::Metadata, Event::Metadata(MetadataEvent::Start));
+    }
+
+    /// Whether clients can be served: the broker is registered and every replica leads, or has failed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.registered && self.end == End::Serving && self.opening.is_empty() && self.replicas.values().all(|hosted| hosted.led)
+    }
+
+    /// The cluster's metadata as everybody in the broker sees it.
+    #[must_use]
+    pub fn image(&self) -> Arc<millrace_metadata::Image> {
+        self.shared.directory.image()
+    }
+
+    /// The published sides of the replicas, in order.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<PartitionView>> {
+        self.replicas.values().map(|hosted| &hosted.view)
+    }
+
+    /// The published side of one replica.
+    #[must_use]
+    pub fn view(&self, partition: TopicPartition) -> Option<&Arc<PartitionView>> {
+        self.replicas.get(&partition).map(|hosted| &hosted.view)
+    }
+
+    /// Whether something in it waits for a restart: a store that is closed, a replica that has failed.
+    #[must_use]
+    pub fn is_hurt(&self) -> bool {
+        let failed = |hosted: &Hosted| hosted.view.readable_end() != i64::MAX;
+        self.is_closed() || self.replicas.values().any(failed)
+    }
+
+    /// Whether a store of the broker itself takes no more records.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.store.is_poisoned() || self.threads.is_hurt()
+    }
+
+    /// Begins an orderly end.
+    pub fn stop(&mut self, port: &mut Port<'_>) {
+        if self.end != End::Serving {
+            return;
+        }
+        self.end = End::Groups;
+        let groups: Vec<i32> = self.groups.keys().copied().collect();
+        for group in groups {
+            let stop = Event::Group(group, millrace_node::group::GroupEvent::Stop);
+            port.mail(Who::Metadata, Who::Group(group), stop);
+        }
+        self.go_on_stopping(port);
+    }
+
+    /// Takes the next step of an orderly end when the one before is done.
+    pub(super) fn go_on_stopping(&mut self, port: &mut Port<'_>) {
+        if self.end == End::Groups && self.groups.is_empty() {
+            self.end = End::Replicas;
+            let replicas: Vec<TopicPartition> = self.replicas.keys().copied().collect();
+            for partition in replicas {
+                let stop = Event::Replica(partition, millrace_node::replica::ReplicaEvent::Stop);
+                port.mail(Who::Metadata, Who::Replica(partition), stop);
+            }
+        }
+        let idle = self.replicas.is_empty() && self.opening.is_empty() && self.threads.are_idle();
+        if self.end == End::Replicas && idle {
+            self.end = End::Stopped;
+            let clean = self.threads.close().is_ok() && self.data_dir.mark_clean().is_ok();
+            port.note(format_args!("stopped clean={clean}"));
+            port.notices.push(super::Notice::StoppedCleanly);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Offset to value is a function: whoever looks at an offset, whenever, sees the same value.
+
+use super::violation;
+use crate::history::{Part, Partition, Value, Violation};
+use millrace_types::Offset;
+
+/// Notes that `who` saw `value` at `offset`.
+///
+/// # Errors
+/// Somebody has seen another value there.
+pub fn check(
+    partition: &mut Partition,
+    part: &Part,
+    offset: Offset,
+    value: Value,
+    who: &str,
+) -> Result<(), Violation> {
+    match *partition.seen.entry(offset).or_insert(value) {
+        before if before == value => Ok(()),
+        before => violation("function", format!("{who} sees {value} at {part} {offset}, where {before} was seen before")),
+    }
+}

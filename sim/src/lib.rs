@@ -1,0 +1,19 @@
+//! Deterministic simulation of a broker: the real cores and the real storage code, a simulated disk, network and clock,
+//! the client library's cores as clients, faults drawn from a seed, and checkers of everything that was promised.
+//!
+//! One seed is one run: the same seed gives the same trace, byte by byte.
+
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod dice;
+pub mod history;
+pub mod invariant;
+pub mod mutation;
+pub mod options;
+pub mod queue;
+pub mod trace;
+pub mod workload;
+pub mod world;
+
+pub use world::{Report, run};

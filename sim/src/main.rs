@@ -1,0 +1,131 @@
+//! Sweeps seeds: `millrace-sim --seeds 1000`, or replays one: `millrace-sim --seed 7 --trace`.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use clap::Parser;
+use millrace_sim::{Report, mutation, run};
+
+/// The seed being run, for the message of a panic.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+/// Deterministic simulation of a broker.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Only this seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print what happens.
+    #[arg(long)]
+    trace: bool,
+    /// Break this rule, to see whether the checkers notice; needs the feature `mutations`.
+    #[arg(long)]
+    mutation: Option<String>,
+    /// List the rules that can be broken.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        for name in mutation::names() {
+            println!("{name}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let broken = arguments.mutation.clone();
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        default(info);
+        eprintln!("{}", repro(SEED.load(Ordering::Relaxed), broken.as_deref()));
+    }));
+    match mutation::with_broken(arguments.mutation.as_deref(), || sweep(&arguments)) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The line that runs a seed again.
+fn repro(seed: u64, broken: Option<&str>) -> String {
+    match broken {
+        None => format!("repro: cargo run --release -p millrace-sim -- --seed {seed} --trace"),
+        Some(name) => format!(
+            "repro: cargo run --release -p millrace-sim --features mutations -- --mutation {name} --seed {seed} --trace"
+        ),
+    }
+}
+
+fn sweep(arguments: &Arguments) -> ExitCode {
+    let (from, count) = arguments.seed.map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
+    let begin = Instant::now();
+    let mut total = Totals::default();
+    for seed in from..from.saturating_add(count) {
+        SEED.store(seed, Ordering::Relaxed);
+        let report = run(seed, arguments.trace);
+        total.add(&report);
+        if count == 1 {
+            println!("{report:?}");
+        }
+        if let Some(violation) = &report.violation {
+            total.print(begin);
+            println!("seed {seed} violates {violation}");
+            println!("{}", repro(seed, arguments.mutation.as_deref()));
+            return ExitCode::FAILURE;
+        }
+    }
+    total.print(begin);
+    ExitCode::SUCCESS
+}
+
+/// Figures of a sweep.
+#[derive(Debug, Default)]
+struct Totals {
+    seeds: u64,
+    events: u64,
+    acks: u64,
+    reads: u64,
+    starts: u64,
+    power_losses: u64,
+    /// The traces of all seeds, folded.
+    trace: u64,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.events += report.events;
+        self.acks += report.acks;
+        self.reads += report.reads;
+        self.starts += report.starts;
+        self.power_losses += report.power_losses;
+        self.trace = self.trace.rotate_left(1) ^ report.trace;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+    fn print(&self, begin: Instant) {
+        let seconds = begin.elapsed().as_secs_f64().max(1e-9);
+        println!(
+            "{} seeds, {:.1} seeds/s, {} events ({:.0}/s), {} acknowledged, {} read, {} starts, {} power losses, trace {:016x}",
+            self.seeds,
+            self.seeds as f64 / seconds,
+            self.events,
+            self.events as f64 / seconds,
+            self.acks,
+            self.reads,
+            self.starts,
+            self.power_losses,
+            self.trace
+        );
+    }
+}

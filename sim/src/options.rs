@@ -1,0 +1,173 @@
+//! What a seed stands for: every tunable and every fault of a run, drawn once and printed.
+
+use std::fmt;
+
+use crate::dice::Dice;
+
+/// One topic that lives through the whole run.
+#[derive(Debug, Clone)]
+pub struct TopicOptions {
+    /// Its name.
+    pub name: &'static str,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// `flush.messages`: 1 acknowledges after the flush.
+    pub flush_messages: u64,
+    /// `flush.ms`.
+    pub flush_ms: u64,
+    /// `segment.bytes`.
+    pub segment_bytes: u64,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: u64,
+    /// Whether records of it are deleted while the run lasts.
+    pub trimmed: bool,
+}
+
+impl TopicOptions {
+    /// Whether acknowledged means flushed.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.flush_messages == 1
+    }
+}
+
+/// How often a fault comes; 0 for never. Each is a mean time between two of them in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct FaultOptions {
+    /// The process is killed.
+    pub kill_ms: u64,
+    /// The machine loses power.
+    pub power_ms: u64,
+    /// The process is stopped cleanly.
+    pub stop_ms: u64,
+    /// A flush fails.
+    pub flush_ms: u64,
+    /// The disk is full for a while.
+    pub full_ms: u64,
+    /// A connection is reset.
+    pub reset_ms: u64,
+    /// The wall clock jumps.
+    pub clock_ms: u64,
+    /// Percentage of restarts at which a bit flips in a log, beyond its end or among what is flushed.
+    pub rot_percent: u64,
+    /// Percentage of starts that lose power again before they are through.
+    pub start_power_percent: u64,
+}
+
+/// Everything drawn for a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Virtual milliseconds with faults.
+    pub safety_ms: u64,
+    /// The topics.
+    pub topics: Vec<TopicOptions>,
+    /// Clients by kind: idempotent producers, plain producers, consumers, group members.
+    pub clients: [u64; 4],
+    /// Records each producer sends at most.
+    pub records: u64,
+    /// Largest padding of a value in bytes.
+    pub padding: u64,
+    /// `batch.size` of producers.
+    pub batch_bytes: u64,
+    /// Microseconds between two sends of a producer at most.
+    pub send_gap: u64,
+    /// Codec number of the producers.
+    pub codec: u64,
+    /// Fetch: bytes of one answer.
+    pub fetch_bytes: u64,
+    /// Network: shortest and longest delay in microseconds.
+    pub delay: (u64, u64),
+    /// Messages between cores: longest delay in microseconds.
+    pub mail_delay: u64,
+    /// Shortest and longest duration of a flush in microseconds.
+    pub flush_delay: (u64, u64),
+    /// Files above which a group is flushed by one `syncfs`.
+    pub sync_all_above: usize,
+    /// Percentage of writes after which the kernel writes a page back by itself.
+    pub write_back_percent: u8,
+    /// Bytes of a journal's room.
+    pub journal_room: u64,
+    /// `log.segment.initial.bytes`.
+    pub initial_segment_bytes: u64,
+    /// By how much segments are smaller than any topic may ask for.
+    pub segment_divisor: u64,
+    /// Partitions of `__consumer_offsets`.
+    pub offsets_partitions: u64,
+    /// `log.retention.check.interval.ms`.
+    pub check_interval_ms: u64,
+    /// `connection.max.in.flight.requests`.
+    pub max_in_flight: u64,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions: u64,
+    /// The faults.
+    pub faults: FaultOptions,
+}
+
+impl Options {
+    /// What `seed` stands for.
+    #[must_use]
+    pub fn draw(dice: &mut Dice) -> Self {
+        let segment = |dice: &mut Dice| dice.pick(&[4_096, 8_192, 32_768, 1 << 20]);
+        let topic = |dice: &mut Dice, name, durable: bool, trimmed| TopicOptions {
+            name,
+            partitions: i32::try_from(dice.between(1, 3)).unwrap_or(1),
+            flush_messages: if durable { 1 } else { dice.pick(&[2, 10, 100, 1_000_000]) },
+            flush_ms: dice.pick(&[5, 50, 500, 1_000_000]),
+            segment_bytes: segment(dice),
+            index_interval_bytes: dice.pick(&[0, 100, 4_096]),
+            trimmed,
+        };
+        let topics =
+            vec![topic(dice, "orders", true, false), topic(dice, "clicks", false, false), topic(dice, "trimmed", true, true)];
+        let delay = dice.pick(&[(50, 200), (100, 2_000), (1_000, 20_000)]);
+        let flush_delay = dice.pick(&[(20, 100), (500, 3_000), (2_000, 30_000)]);
+        Self {
+            safety_ms: dice.between(1_000, 6_000),
+            topics,
+            clients: [dice.between(1, 3), dice.between(0, 2), dice.between(1, 2), dice.between(0, 2)],
+            records: dice.between(20, 250),
+            padding: dice.pick(&[0, 50, 400, 3_000]),
+            batch_bytes: dice.pick(&[100, 1_000, 16_384]),
+            send_gap: dice.pick(&[500, 5_000, 40_000]),
+            codec: dice.below(5),
+            fetch_bytes: dice.pick(&[1, 500, 10_000, 1 << 20]),
+            delay,
+            mail_delay: dice.pick(&[0, 20, 500]),
+            flush_delay,
+            sync_all_above: usize::try_from(dice.pick(&[0, 2, 1_000])).unwrap_or(2),
+            write_back_percent: u8::try_from(dice.pick(&[0, 10, 60])).unwrap_or(10),
+            journal_room: dice.pick(&[2_048, 8_192, 65_536]),
+            initial_segment_bytes: dice.pick(&[1_024, 4_096, 65_536]),
+            segment_divisor: dice.pick(&[1, 1, 4, 16]),
+            offsets_partitions: dice.between(1, 3),
+            check_interval_ms: dice.pick(&[200, 1_000, 300_000]),
+            max_in_flight: dice.pick(&[1, 2, 5, 100]),
+            fetch_sessions: dice.pick(&[0, 1, 1_000]),
+            faults: FaultOptions::draw(dice),
+        }
+    }
+}
+
+impl FaultOptions {
+    fn draw(dice: &mut Dice) -> Self {
+        // Half of the kinds are left out of a run: faults that always come together hide each other.
+        let mut mean = |percent, choices: &[u64]| if dice.chance(percent) { dice.pick(choices) } else { 0 };
+        Self {
+            kill_ms: mean(50, &[300, 800, 2_000]),
+            power_ms: mean(60, &[300, 800, 2_000]),
+            stop_ms: mean(20, &[800, 2_000]),
+            flush_ms: mean(25, &[400, 1_500]),
+            full_ms: mean(20, &[700, 2_000]),
+            reset_ms: mean(40, &[100, 500]),
+            clock_ms: mean(20, &[300, 1_000]),
+            rot_percent: mean(15, &[20, 60]),
+            start_power_percent: mean(30, &[10, 40]),
+        }
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

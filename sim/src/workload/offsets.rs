@@ -1,0 +1,86 @@
+//! Asks, in the end, what a group has committed.
+
+use std::collections::BTreeMap;
+
+use millrace_client::core::consumer::{ConsumerCore, ConsumerEvent};
+use millrace_client::core::{Machine, Random};
+use millrace_client::{ClientError, ConsumerConfig, TopicPartition};
+use millrace_types::{Instant, Now, Offset};
+
+use super::{Client, Context, Wire, client_config};
+use crate::dice::Dice;
+use crate::history::Part;
+use crate::invariant::commits;
+use crate::options::TopicOptions;
+
+/// The question and its answer.
+#[derive(Debug)]
+pub struct CommittedOffsets {
+    core: ConsumerCore,
+    group: String,
+    partitions: Vec<TopicPartition>,
+    answered: bool,
+    last_error: Option<ClientError>,
+    asking: bool,
+}
+
+impl CommittedOffsets {
+    /// Asks what `group` has committed for `topic`.
+    ///
+    /// # Errors
+    /// The drawn configuration contradicts itself.
+    pub fn new(now: Now, group: &str, topic: &TopicOptions, mut dice: Dice) -> Result<Self, ClientError> {
+        let mut config = ConsumerConfig::new(super::BOOTSTRAP);
+        config.client = client_config(&mut dice, "offsets");
+        config.group_id = Some(group.to_owned());
+        let mut core = ConsumerCore::new(config, Random::new(dice.number()))?;
+        let partitions: Vec<_> =
+            (0..topic.partitions).map(|partition| TopicPartition::new(topic.name, partition)).collect();
+        core.committed(now, &partitions)?;
+        Ok(Self { core, group: group.to_owned(), partitions, answered: false, last_error: None, asking: true })
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>, found: &BTreeMap<TopicPartition, millrace_client::OffsetAndMetadata>) {
+        for partition in &self.partitions {
+            let part = Part::new(&partition.topic, partition.partition);
+            let offset = found.get(partition).map_or(-1, |found| found.offset);
+            let commits = cx.history.commits.get(&(self.group.clone(), part.clone())).cloned().unwrap_or_default();
+            cx.history.check(commits::check(&self.group, &part, &commits, offset));
+        }
+        self.answered = true;
+    }
+}
+
+impl Client for CommittedOffsets {
+    fn wire(&mut self) -> &mut dyn Wire {
+        &mut self.core
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut busy = false;
+        while let Some(event) = self.core.poll_event() {
+            busy = true;
+            match event {
+                ConsumerEvent::Offsets(_, Ok(found)) => self.check(cx, &found),
+                ConsumerEvent::Offsets(_, Err(error)) => {
+                    self.last_error = Some(error);
+                    self.asking = false;
+                }
+                _ => {}
+            }
+        }
+        if !self.asking {
+            self.asking = self.core.committed(cx.now, &self.partitions).is_ok();
+            busy = true;
+        }
+        busy
+    }
+
+    fn wake(&self) -> Instant {
+        Instant::NEVER
+    }
+
+    fn missing(&mut self, _ends: &BTreeMap<Part, Offset>) -> Option<String> {
+        (!self.answered).then(|| format!("committed offsets of {}: {:?}", self.group, self.last_error))
+    }
+}

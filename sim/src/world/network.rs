@@ -1,0 +1,145 @@
+//! The network: links with a delay, in order within each link, that can end on either side at any time.
+
+use bytes::Bytes;
+use millrace_client::core::ConnectionId;
+
+use super::World;
+use crate::broker::{Happening, Net, ToClient};
+use crate::queue::Micros;
+use crate::trace::fnv;
+
+/// One connection of a client.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Its client.
+    pub(super) seat: usize,
+    /// The client's name for it.
+    pub(super) connection: ConnectionId,
+    /// The process it leads to, when accepted.
+    pub(super) process: u64,
+    /// When the last thing sent arrives, each way.
+    up: Micros,
+    down: Micros,
+}
+
+impl World {
+    /// A client connects.
+    pub(super) fn connect(&mut self, seat: usize, connection: ConnectionId) {
+        self.next_link += 1;
+        let link = self.next_link;
+        self.links.insert(link, Link { seat, connection, process: 0, up: 0, down: 0 });
+        self.send_up(link, Net::Connect(link));
+    }
+
+    /// The client sends a frame, its length included.
+    pub(super) fn write(&mut self, seat: usize, connection: ConnectionId, frame: &Bytes) {
+        if let Some(link) = self.link_of(seat, connection) {
+            self.send_up(link, Net::Up(link, frame.slice(4..)));
+        }
+    }
+
+    /// The client hangs up.
+    pub(super) fn hang_up(&mut self, seat: usize, connection: ConnectionId) {
+        if let Some(link) = self.link_of(seat, connection) {
+            self.send_up(link, Net::HungUp(link));
+            self.links.remove(&link);
+        }
+    }
+
+    /// Every connection of a client ends.
+    pub(super) fn hang_up_all(&mut self, seat: usize) {
+        let links: Vec<u64> = self.links.iter().filter(|(_, link)| link.seat == seat).map(|(id, _)| *id).collect();
+        for link in links {
+            self.send_up(link, Net::HungUp(link));
+            self.links.remove(&link);
+        }
+    }
+
+    /// The network cuts a link; each side learns of it in its own time.
+    pub(super) fn reset(&mut self, link: u64) {
+        let slow = self.net_dice.pick(&[0, 1_000, 300_000]);
+        let late = self.net_dice.below(slow + 1);
+        self.after(late, Happening::Net(Net::HungUp(link)));
+        let late = self.net_dice.below(slow + 1);
+        self.after(late, Happening::Net(Net::Lost(link)));
+    }
+
+    fn link_of(&self, seat: usize, connection: ConnectionId) -> Option<u64> {
+        let known = |link: &Link| link.seat == seat && link.connection == connection;
+        self.links.iter().find(|(_, link)| known(link)).map(|(id, _)| *id)
+    }
+
+    fn delay(&mut self) -> Micros {
+        let (low, high) = self.options.delay;
+        self.net_dice.between(low, high)
+    }
+
+    fn send_up(&mut self, id: u64, net: Net) {
+        let earliest = self.micros() + self.delay();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.up = earliest.max(link.up + 1);
+        self.queue.push(link.up, Happening::Net(net));
+    }
+
+    pub(super) fn send_down(&mut self, id: u64, net: Net) {
+        let earliest = self.micros() + self.delay();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.down = earliest.max(link.down + 1);
+        self.queue.push(link.down, Happening::Net(net));
+    }
+
+    /// What a connection of the broker has for its client leaves.
+    pub(super) fn deliver(&mut self, sent: Vec<ToClient>) {
+        for one in sent {
+            match one {
+                ToClient::Frame(link, bytes) => self.send_down(link, Net::Down(link, bytes)),
+                ToClient::Closed(link) => self.send_down(link, Net::Lost(link)),
+            }
+        }
+    }
+
+    pub(super) fn net(&mut self, net: Net) {
+        match net {
+            Net::Connect(link) => {
+                let process = self.process.as_ref().map_or(0, crate::broker::Process::number);
+                let accepted = self.with_process(|process, _| process.accept(link)).unwrap_or(false);
+                if let Some(known) = self.links.get_mut(&link).filter(|_| accepted) {
+                    known.process = process;
+                }
+                self.send_down(link, if accepted { Net::Accepted(link) } else { Net::Lost(link) });
+            }
+            Net::Up(link, frame) => {
+                self.trace.line(self.micros(), format_args!("up {link} {} {:x}", frame.len(), fnv(0, &frame)));
+                if let Some(sent) = self.with_process(|process, port| process.frame(port, link, frame)) {
+                    self.deliver(sent);
+                }
+            }
+            Net::HungUp(link) => {
+                if let Some(sent) = self.with_process(|process, port| process.hung_up(port, link)) {
+                    self.deliver(sent);
+                }
+            }
+            Net::Accepted(link) => {
+                let Some((seat, connection)) = self.links.get(&link).map(|link| (link.seat, link.connection)) else {
+                    return;
+                };
+                let now = self.now;
+                self.with_client(seat, |client| client.wire().opened(now, connection));
+            }
+            Net::Down(link, frame) => {
+                let Some((seat, connection)) = self.links.get(&link).map(|link| (link.seat, link.connection)) else {
+                    return;
+                };
+                self.trace.line(self.micros(), format_args!("down {link} {} {:x}", frame.len(), fnv(0, &frame)));
+                let now = self.now;
+                self.with_client(seat, |client| client.wire().frame(now, connection, frame));
+            }
+            Net::Lost(link) => {
+                let Some(Link { seat, connection, .. }) = self.links.remove(&link) else { return };
+                self.trace.line(self.micros(), format_args!("lost {link}"));
+                let now = self.now;
+                self.with_client(seat, |client| client.wire().closed(now, connection));
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Bit rot while no process runs: beyond the end of a log, where it must not matter, or among what was flushed, where
+//! it must be reported.
+
+use std::path::{Path, PathBuf};
+
+use millrace_storage::{BatchHeader, Disk, QSTATE_DIR, QState, TOPICS_DIR, parse_partition_dir};
+use millrace_types::TopicPartition;
+
+use super::{Phase, World};
+use crate::history::Part;
+
+/// The parts of a log file: where flushed batches end, and where all batches end.
+struct Extent {
+    flushed: u64,
+    used: u64,
+    len: u64,
+}
+
+impl World {
+    /// Flips a bit, perhaps.
+    pub(super) fn rot(&mut self) {
+        let percent = self.options.faults.rot_percent;
+        if self.phase != Phase::Safety || !self.fault_dice.chance(percent) {
+            return;
+        }
+        let Some((partition, path, first, last)) = self.draw_log_file() else { return };
+        let Some(part) = self.names.get(&partition).cloned() else { return };
+        let Some(extent) = self.extent(partition, &path, first) else { return };
+        let bit = u8::try_from(self.fault_dice.below(8)).unwrap_or(0);
+        let deep = self.fault_dice.chance(50) && extent.flushed > 0;
+        let position = if deep {
+            self.fault_dice.below(extent.flushed)
+        } else if last && extent.used < extent.len {
+            // Beyond the batches nothing is written, so a bit there is no more than the torn end of something.
+            extent.used + self.fault_dice.below(extent.len - extent.used)
+        } else {
+            return;
+        };
+        self.trace.line(self.micros(), format_args!("rot {} at {position} deep={deep}", path.display()));
+        if self.disk.flip_bit(&path, position, bit).is_ok() && deep {
+            self.damage(&part);
+        }
+    }
+
+    fn damage(&mut self, part: &Part) {
+        if let Some(known) = self.history.parts.get_mut(part) {
+            known.damaged = true;
+        }
+    }
+
+    /// A log file of a partition: its path, base offset, and whether it is the last one.
+    fn draw_log_file(&mut self) -> Option<(TopicPartition, PathBuf, i64, bool)> {
+        let dirs = self.disk.list(Path::new(TOPICS_DIR)).ok()?;
+        let at = usize::try_from(self.fault_dice.below(dirs.len() as u64)).ok()?;
+        let dir = dirs.get(at)?;
+        let partition = parse_partition_dir(&dir.name)?;
+        let path = Path::new(TOPICS_DIR).join(&dir.name);
+        let files = self.disk.list(&path).ok()?;
+        let logs: Vec<&str> = files.iter().filter_map(|file| file.name.strip_suffix(".log")).collect();
+        let at = usize::try_from(self.fault_dice.below(logs.len() as u64)).ok()?;
+        let base = logs.get(at)?;
+        Some((partition, path.join(format!("{base}.log")), base.parse().ok()?, at + 1 == logs.len()))
+    }
+
+    fn extent(&self, partition: TopicPartition, path: &Path, first: i64) -> Option<Extent> {
+        let contents = QState::inspect(&self.disk, Path::new(QSTATE_DIR)).ok()?;
+        let known = contents.partitions.get(&partition).and_then(|state| state.flushed).unwrap_or(0);
+        let file = self.disk.open(path, 0).ok()?;
+        let bytes = file.read(0, usize::try_from(file.len()).ok()?).ok()?;
+        let (mut position, mut flushed, mut next) = (0_usize, 0, first);
+        while let Some(header) = bytes.get(position..).and_then(|rest| BatchHeader::parse(rest).ok()) {
+            if header.base_offset != next || position + header.size() > bytes.len() {
+                break;
+            }
+            position += header.size();
+            next = header.last_offset() + 1;
+            if next <= known {
+                flushed = position;
+            }
+        }
+        Some(Extent { flushed: flushed as u64, used: position as u64, len: file.len() })
+    }
+}

@@ -1,0 +1,165 @@
+//! When a run is through its phases, and the checks at its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_client::record::Batches;
+use millrace_node::PartitionView;
+use millrace_types::Offset;
+
+use super::{Phase, World};
+use crate::broker::Happening;
+use crate::history::Part;
+use crate::invariant::{FinalLog, check_final, metadata};
+use crate::workload::decode;
+
+/// How often the world looks after its phases.
+const LOOK: u64 = 20_000;
+/// Bytes of the largest uncompressed batch that a reader takes.
+const BATCH_MAX: usize = 16 << 20;
+/// Cold ranges of one log, far above what a run can have.
+const WARMED_MAX: usize = 100_000;
+
+impl World {
+    /// Looks whether the phase is over, and heals what needs a restart.
+    pub(super) fn look(&mut self) {
+        let late = self.micros() > self.deadline && self.phase != Phase::Safety;
+        let through = match self.phase {
+            Phase::Founding => self.founded(),
+            Phase::Healing | Phase::Asking => self.settled(),
+            Phase::Safety | Phase::Done => false,
+        };
+        match self.phase {
+            Phase::Founding if through => self.begin_safety(),
+            Phase::Healing if through => {
+                self.phase = Phase::Asking;
+                self.trace.line(self.micros(), format_args!("healed"));
+                self.seat_witnesses();
+            }
+            Phase::Asking if through => self.verdict(),
+            _ => {}
+        }
+        if late && self.phase != Phase::Done {
+            let missing = self.missing().unwrap_or_else(|| "the broker is not ready".to_owned());
+            self.history.violated("liveness", format!("not healed in time: {missing}"));
+        }
+        if self.micros() % 10_000_000 < LOOK && self.phase != Phase::Safety {
+            let missing = self.missing();
+            self.trace.line(self.micros(), format_args!("missing {missing:?}"));
+        }
+        // An operator restarts a broker that has lost a disk operation: nothing else brings it back.
+        let hurt = self.process.as_ref().is_some_and(crate::broker::Process::is_hurt) && !self.damaged_only();
+        if hurt && self.fault_dice.chance(10) {
+            self.crash(false);
+        }
+        if self.phase != Phase::Done {
+            self.after(LOOK, Happening::Look);
+        }
+    }
+
+    /// Whether what is hurt is hurt by rot, which no restart heals.
+    fn damaged_only(&self) -> bool {
+        let Some(process) = &self.process else { return true };
+        let healthy = |view: &&Arc<PartitionView>| view.readable_end() == i64::MAX;
+        let failed: Vec<_> = process.views().filter(|view| !healthy(view)).map(|view| view.partition).collect();
+        let rotten = |part: Option<Part>| {
+            part.and_then(|part| self.history.parts.get(&part)).is_some_and(|known| known.damaged)
+        };
+        !failed.is_empty() && failed.into_iter().all(|partition| rotten(self.part(partition))) && !process.is_closed()
+    }
+
+    fn founded(&self) -> bool {
+        let Some(process) = self.process.as_ref().filter(|process| process.is_ready()) else { return false };
+        let image = process.image();
+        self.options.topics.iter().all(|topic| image.topic(topic.name).is_some())
+            && self.history.churned.len() >= self.options.topics.len()
+    }
+
+    /// The high watermarks of the topics that live through the run.
+    fn ends(&self) -> BTreeMap<Part, Offset> {
+        let Some(process) = &self.process else { return BTreeMap::new() };
+        let end = |view: &Arc<PartitionView>| {
+            let part = self.part(view.partition)?;
+            let whole = self.history.parts.get(&part).is_some_and(|known| !known.damaged);
+            whole.then(|| (part, view.log.high_watermark()))
+        };
+        process.views().filter_map(end).collect()
+    }
+
+    fn missing(&mut self) -> Option<String> {
+        let ends = self.ends();
+        self.seats.iter_mut().filter_map(|seat| seat.client.as_mut()).find_map(|client| client.missing(&ends))
+    }
+
+    fn settled(&mut self) -> bool {
+        self.process.as_ref().is_some_and(crate::broker::Process::is_ready) && self.missing().is_none()
+    }
+
+    fn verdict(&mut self) {
+        self.phase = Phase::Done;
+        let Some(process) = &self.process else { return };
+        let mut logs = BTreeMap::new();
+        let mut found = Vec::new();
+        for view in process.views() {
+            let Some(part) = self.part(view.partition) else { continue };
+            if self.history.parts.get(&part).is_some_and(|known| known.damaged) {
+                continue;
+            }
+            match read_all(view) {
+                Ok(log) => drop(logs.insert(part, log)),
+                Err(why) => found.push(format!("{part}: {why}")),
+            }
+        }
+        let image = process.image();
+        for part in self.history.parts.iter().filter(|(_, known)| !known.damaged).map(|(part, _)| part) {
+            if !logs.contains_key(part) {
+                found.push(format!("{part} is not there"));
+            }
+        }
+        for why in found {
+            self.history.violated("final log", why);
+        }
+        let names: Vec<String> = self.history.churned.keys().cloned().collect();
+        for name in names {
+            let result = metadata::check(&self.history, &name, image.topic(&name).is_some());
+            self.history.check(result);
+        }
+        check_final(&mut self.history, &logs);
+    }
+}
+
+/// Reads a log to its high watermark, as the broker serves it.
+fn read_all(view: &PartitionView) -> Result<FinalLog, String> {
+    let (start, end) = (view.log.log_start(), view.log.high_watermark());
+    let mut log = FinalLog { start, end, records: BTreeMap::new() };
+    let (mut next, mut warmed) = (start, 0);
+    while next < end {
+        let slice = view.log.read(next, end, 1 << 20, true).map_err(|error| error.to_string())?;
+        if let Some(job) = slice.cold {
+            // A cold range has to be read in first; that it stays cold would end the run.
+            job.run();
+            warmed += 1;
+            if warmed > WARMED_MAX {
+                return Err(format!("what is at {next} stays cold"));
+            }
+            continue;
+        }
+        if slice.next <= next {
+            return Err(format!("nothing can be read at {next}, the end is {end}"));
+        }
+        for batch in Batches::new(slice.bytes.clone()) {
+            let batch = batch.map_err(|error| error.to_string())?;
+            batch.verify().map_err(|error| error.to_string())?;
+            for record in batch.records(BATCH_MAX).map_err(|error| error.to_string())? {
+                let record = record.map_err(|error| error.to_string())?;
+                let value = record.value.as_ref().and_then(|value| decode(value));
+                let value = value.ok_or_else(|| format!("broken bytes at {}", record.offset))?;
+                if record.offset >= start && record.offset < end {
+                    log.records.insert(record.offset, value);
+                }
+            }
+        }
+        next = slice.next;
+    }
+    Ok(log)
+}

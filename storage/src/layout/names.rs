@@ -1,0 +1,39 @@
+//! Names of what lies in a data directory.
+
+use std::path::{Path, PathBuf};
+
+use millrace_types::{TopicId, TopicPartition};
+use uuid::Uuid;
+
+use crate::disk::{Disk, DiskError};
+
+/// Folder of the write-ahead store.
+pub const QSTATE_DIR: &str = "qstate";
+/// Folder of the metadata journal.
+pub const METADATA_DIR: &str = "metadata";
+/// Folder of the partitions' logs.
+pub const TOPICS_DIR: &str = "topics";
+
+/// The folder of a partition's log, relative to the data directory.
+#[must_use]
+pub fn partition_dir(tp: TopicPartition) -> PathBuf {
+    Path::new(TOPICS_DIR).join(tp.to_string())
+}
+
+/// The partition whose folder in [`TOPICS_DIR`] has this name; `None` for every other name.
+#[must_use]
+pub fn parse_partition_dir(name: &str) -> Option<TopicPartition> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let tp = TopicPartition::new(TopicId(Uuid::try_parse(topic).ok()?), partition.parse().ok()?);
+    // Only the one spelling that is written is read: "+1", "01" or a topic id in capitals is not ours.
+    (tp.partition >= 0 && tp.to_string() == name).then_some(tp)
+}
+
+/// Whether no folder holds anything: the process that made the directory died before it had made its first journal.
+pub(super) fn is_unused(disk: &dyn Disk) -> Result<bool, DiskError> {
+    let holds = |dir: &str, suffix: &str| match disk.list(Path::new(dir)) {
+        Err(error) if error.is_not_found() => Ok(false),
+        result => result.map(|entries| entries.iter().any(|entry| entry.name.ends_with(suffix))),
+    };
+    Ok(!holds(QSTATE_DIR, ".journal")? && !holds(METADATA_DIR, ".journal")? && !holds(TOPICS_DIR, "")?)
+}

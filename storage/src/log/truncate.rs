@@ -1,0 +1,155 @@
+//! Cutting the end of the log, so that it survives a second crash (consensus rules, 1.7).
+
+use std::sync::Arc;
+
+use millrace_types::{LeaderEpoch, Offset};
+
+use super::{Log, LogError};
+use crate::disk::DiskError;
+use crate::mutation::{Mutation, broken};
+use crate::producer_state::rebuild;
+use crate::qstate::QRecord;
+use crate::recovery::{remove_segment, remove_snapshots_above};
+use crate::segment::{Content, FileKind, Segment, Walk, file_name, remove_if_there};
+
+/// A truncation that was decided and not done yet.
+#[derive(Debug)]
+#[must_use = "the records must be durable before the truncation is applied"]
+pub struct Truncation {
+    /// Records to make durable first (rule T1).
+    pub records: Vec<QRecord>,
+    /// The log end offset after the truncation: where a batch begins, at or below the offset asked for, or the log
+    /// start offset.
+    pub to: Offset,
+    epoch: LeaderEpoch,
+}
+
+impl Log {
+    /// Decides a cut to `to`, or to the start of the batch that holds it. Epochs above that of the last record that
+    /// stays are dropped. Make the records durable, then call [`Log::apply_truncation`].
+    ///
+    /// # Errors
+    /// When `to` is outside the log, or the log is damaged or cannot be read.
+    pub fn truncate_to(&mut self, to: Offset) -> Result<Truncation, LogError> {
+        let epoch = self.shared.epochs.read().epoch_at(to.saturating_sub(1)).unwrap_or(0);
+        self.truncate_to_epoch(to, epoch)
+    }
+
+    /// As [`Log::truncate_to`], keeping the epochs up to `epoch`: the answer to a diverging epoch (consensus rule 1.4).
+    ///
+    /// # Errors
+    /// As [`Log::truncate_to`].
+    pub fn truncate_to_epoch(&mut self, to: Offset, epoch: LeaderEpoch) -> Result<Truncation, LogError> {
+        if let Some(rot) = self.shared.damage.get() {
+            return Err(LogError::Damaged(rot.clone()));
+        }
+        if let Some(cause) = self.poison.cause() {
+            return Err(LogError::Disk(cause.clone()));
+        }
+        let (start, end) = (self.log_start(), self.log_end());
+        if to < start || to > end {
+            return Err(LogError::OutOfRange { offset: to, start, end });
+        }
+        let to = self.batch_start(to)?.max(start);
+        let record = QRecord::Trunc { tp: self.partition, to, epoch: epoch.min(self.latest_epoch) };
+        Ok(Truncation { records: vec![record], to, epoch })
+    }
+
+    /// The base offset of the batch that holds `offset`, or `offset` at the log's end.
+    fn batch_start(&self, offset: Offset) -> Result<Offset, DiskError> {
+        let segments = self.segments();
+        let Some(segment) = segments.iter().rev().find(|segment| segment.base() <= offset) else { return Ok(offset) };
+        if offset >= segment.next() || !segment.is_created() {
+            return Ok(offset);
+        }
+        let bytes = segment.file()?.read(0, usize::try_from(segment.used()).unwrap_or(usize::MAX))?;
+        let holds = Walk::new(&bytes).find(|walked| walked.header.last_offset() >= offset);
+        Ok(holds.map_or(offset, |walked| walked.header.base_offset))
+    }
+
+    /// Cuts the log, durably: removes later segments, zeroes the rest of the last one and flushes it, rolls epochs and
+    /// producers back. It blocks on the device. A failure poisons the log: where it ends is unknown then, and the caller
+    /// puts [`QRecord::Suspect`], so that a start in the same run of the operating system cuts again.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn apply_truncation(&mut self, truncation: Truncation) -> Result<(), LogError> {
+        self.cut(&truncation).map_err(|error| {
+            self.poison.set(&error);
+            LogError::Disk(error)
+        })
+    }
+
+    fn cut(&mut self, truncation: &Truncation) -> Result<(), DiskError> {
+        let to = truncation.to;
+        self.ahead.void();
+        self.shared.set_end(to);
+        let mut kept = self.segments();
+        // A cut to the log start leaves no record; the start may lie inside of a batch, so no file can stay.
+        let keeps = if to == self.log_start() { 0 } else { kept.iter().take_while(|s| s.base() < to).count() };
+        let later = kept.split_off(keeps);
+        self.remove_later(to, kept.last(), &later)?;
+        self.active = match kept.last() {
+            Some(last) => {
+                self.cut_segment(last, to)?;
+                last.clone()
+            }
+            None => {
+                let content = Content::new(to, self.config.index_interval_bytes);
+                let opened_at = self.active.opened_at();
+                Segment::new(&self.home, content, self.config.segment_limit(), false, opened_at)
+            }
+        };
+        if kept.is_empty() {
+            kept.push(self.active.clone());
+        }
+        self.flush.cut(to, &kept);
+        self.shared.epochs.write().cut(to, truncation.epoch);
+        self.latest_epoch = self.shared.epochs.read().latest();
+        self.producers = rebuild(&self.home, &kept, to, self.config.max_producers)?;
+        self.shared.set_first_undecided(self.producers.first_undecided());
+        self.shared.set_segments(kept);
+        Ok(())
+    }
+
+    /// Removes, durably, every file that speaks of offsets at or above `to` but `last`, the segment that is cut.
+    fn remove_later(&self, to: Offset, last: Option<&Arc<Segment>>, later: &[Arc<Segment>]) -> Result<(), DiskError> {
+        let home = &self.home;
+        if !later.iter().chain(last).any(|segment| segment.is_created()) {
+            return Ok(());
+        }
+        for segment in later.iter().rev() {
+            remove_segment(&home.disk, &home.dir, segment.base())?;
+        }
+        if let Some(last) = last {
+            remove_if_there(&home.disk, &home.dir.join(file_name(last.base(), FileKind::Index)))?;
+        }
+        if !broken(Mutation::KeepSnapshotsAboveCut) {
+            remove_snapshots_above(home, to)?;
+        }
+        if broken(Mutation::NoDurableCut) { Ok(()) } else { home.disk.sync_dir(&home.dir) }
+    }
+
+    /// Cuts the segment that becomes the active one: zeroes to the end of the allocated range, so that no stale batch
+    /// can follow a later one.
+    fn cut_segment(&self, segment: &Arc<Segment>, to: Offset) -> Result<(), DiskError> {
+        let mut content = Content::new(segment.base(), self.config.index_interval_bytes);
+        if !segment.is_created() {
+            return Ok(());
+        }
+        let used = usize::try_from(segment.used()).unwrap_or(usize::MAX);
+        let bytes = segment.file()?.read(0, used)?;
+        for walked in Walk::new(&bytes).take_while(|walked| walked.header.base_offset < to) {
+            content.add(&walked.header);
+        }
+        drop(bytes);
+        let position = content.used();
+        *segment.content().write() = content;
+        segment.reopen(self.config.segment_limit());
+        let file = segment.file()?;
+        if !broken(Mutation::CutWithoutZeroing) {
+            file.zero(position..file.len())?;
+        }
+        if broken(Mutation::NoDurableCut) { Ok(()) } else { file.flush() }
+    }
+}

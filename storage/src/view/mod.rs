@@ -1,0 +1,163 @@
+//! The side of a log that every arbiter reads without a mailbox.
+
+mod shared;
+mod slice;
+
+use std::sync::Arc;
+
+use millrace_types::{LeaderEpoch, Offset, Timestamp};
+
+use crate::epoch_cache::EpochCache;
+use crate::index::NO_MAX;
+use crate::segment::{Found, ReadRange, Segment};
+
+pub(crate) use shared::{Segments, Shared};
+pub use slice::{ReadError, Slice, WarmJob};
+
+/// A log as its readers see it. Clones share it; every method may be called from any thread.
+#[derive(Debug, Clone)]
+pub struct LogView {
+    shared: Arc<Shared>,
+}
+
+impl LogView {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The first offset that can be read.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.shared.start()
+    }
+
+    /// The offset the next record gets.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.shared.end()
+    }
+
+    /// The offset behind the last committed record.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.shared.high_watermark()
+    }
+
+    /// Publishes the high watermark; called by the replica's core alone.
+    pub fn set_high_watermark(&self, to: Offset) {
+        debug_assert!(to <= self.log_end(), "the high watermark {to} is above the log's end");
+        self.shared.set_high_watermark(to);
+    }
+
+    /// The offset behind the last record that `read_committed` may see: below the first open transaction and not above
+    /// the high watermark.
+    #[must_use]
+    pub fn last_stable_offset(&self) -> Offset {
+        self.shared.first_undecided().min(self.high_watermark())
+    }
+
+    /// Bytes of record batches, not what is preallocated.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.size()
+    }
+
+    /// The greatest epoch not above `epoch`, and the offset at which it ends (KIP-101, KIP-320); `(-1, -1)` when every
+    /// epoch is above.
+    #[must_use]
+    pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        self.shared.epochs.read().end_offset(epoch, self.log_end())
+    }
+
+    /// The leader epoch of the record at `offset`.
+    #[must_use]
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.shared.epochs.read().epoch_at(offset)
+    }
+
+    /// A copy of the leader epochs.
+    #[must_use]
+    pub fn epochs(&self) -> EpochCache {
+        self.shared.epochs.read().clone()
+    }
+
+    /// Whole batches of one segment: the first one contains `from`, the last one ends at or below `upto`, all together
+    /// have at most `max_bytes` bytes unless `at_least_one` asks for a larger first one. Empty when `from == upto`.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read(&self, from: Offset, upto: Offset, max_bytes: usize, at_least_one: bool) -> Result<Slice, ReadError> {
+        let (start, end) = (self.log_start(), self.log_end());
+        if let Some(rot) = self.shared.damage.get().filter(|rot| from >= rot.offset) {
+            return Err(ReadError::Damaged(rot.clone()));
+        }
+        if from < start || from > end {
+            return Err(ReadError::OutOfRange { start, end });
+        }
+        let upto = upto.min(end);
+        let empty = Slice { first: from, next: from, ..Slice::default() };
+        if from >= upto {
+            return Ok(empty);
+        }
+        let segments = self.shared.segments.load();
+        let Some(segment) = containing(&segments, from) else { return Ok(empty) };
+        let range = ReadRange { from, upto, max_bytes, at_least_one };
+        match segment.read(range)? {
+            Found::Batches { bytes, first, next } => Ok(Slice { bytes, first, next, cold: None }),
+            Found::Cold => Ok(Slice { cold: Some(WarmJob::new(segment.clone(), range)), ..empty }),
+        }
+    }
+
+    /// The first record below `upto` with a timestamp of `timestamp` or later, with its own timestamp. At most one batch
+    /// is unfolded unless headers lie. It may touch cold pages.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: Timestamp,
+        upto: Offset,
+    ) -> Result<Option<(Timestamp, Offset, LeaderEpoch)>, ReadError> {
+        let (start, upto) = (self.log_start(), upto.min(self.log_end()));
+        for segment in self.shared.segments.load().iter() {
+            let (next, max_timestamp) = {
+                let content = segment.content().read();
+                (content.next(), content.max_timestamp())
+            };
+            if segment.base() >= upto {
+                break;
+            }
+            if next <= start || max_timestamp < timestamp {
+                continue;
+            }
+            if let Some(found) = segment.find_timestamp(timestamp, start, upto)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record with the greatest timestamp below `upto`. It may touch cold pages.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn max_timestamp(&self, upto: Offset) -> Result<Option<(Timestamp, Offset, LeaderEpoch)>, ReadError> {
+        let (start, upto) = (self.log_start(), upto.min(self.log_end()));
+        let mut max = NO_MAX;
+        for segment in self.shared.segments.load().iter() {
+            if segment.base() < upto && segment.next() > start {
+                max = max.max(segment.max_timestamp_below(upto)?);
+            }
+        }
+        if max == NO_MAX { Ok(None) } else { self.offset_for_timestamp(max, upto) }
+    }
+}
+
+/// The segment whose range `offset` lies in.
+fn containing(segments: &Segments, offset: Offset) -> Option<&Arc<Segment>> {
+    let after = segments.partition_point(|segment| segment.base() <= offset);
+    segments.get(after.checked_sub(1)?)
+}
+
+#[cfg(test)]
+mod tests;

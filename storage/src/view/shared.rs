@@ -1,0 +1,95 @@
+//! What the owner of a log and its readers share.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use millrace_types::Offset;
+use parking_lot::RwLock;
+
+use crate::epoch_cache::EpochCache;
+use crate::recovery::Rot;
+use crate::segment::Segment;
+
+/// Segments in the order of their base offsets; the last one takes appends.
+pub(crate) type Segments = Vec<Arc<Segment>>;
+
+/// The published state. `log start <= high watermark <= log end`, but for a moment while the owner moves them.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) segments: ArcSwap<Segments>,
+    pub(crate) epochs: RwLock<EpochCache>,
+    /// Set once, by recovery.
+    pub(crate) damage: OnceLock<Box<Rot>>,
+    start: AtomicI64,
+    end: AtomicI64,
+    high_watermark: AtomicI64,
+    /// First offset of the oldest open transaction, `i64::MAX` without one.
+    first_undecided: AtomicI64,
+    size: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(segments: Segments, epochs: EpochCache, start: Offset, end: Offset) -> Arc<Self> {
+        let size = segments.iter().map(|segment| segment.used()).sum();
+        Arc::new(Self {
+            segments: ArcSwap::from_pointee(segments),
+            epochs: RwLock::new(epochs),
+            damage: OnceLock::new(),
+            start: AtomicI64::new(start),
+            end: AtomicI64::new(end),
+            high_watermark: AtomicI64::new(start),
+            first_undecided: AtomicI64::new(i64::MAX),
+            size: AtomicU64::new(size),
+        })
+    }
+
+    pub(crate) fn start(&self) -> Offset {
+        self.start.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn first_undecided(&self) -> Offset {
+        self.first_undecided.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_start(&self, start: Offset) {
+        self.start.store(start, Ordering::Release);
+        self.high_watermark.fetch_max(start, Ordering::AcqRel);
+    }
+
+    /// Publishes the end; every byte below it is written and its segment listed.
+    pub(crate) fn set_end(&self, end: Offset) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    pub(crate) fn set_high_watermark(&self, to: Offset) {
+        self.high_watermark.store(to, Ordering::Release);
+    }
+
+    pub(crate) fn set_first_undecided(&self, offset: Option<Offset>) {
+        self.first_undecided.store(offset.unwrap_or(i64::MAX), Ordering::Release);
+    }
+
+    pub(crate) fn add_size(&self, bytes: u64) {
+        self.size.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Replaces the list of segments.
+    pub(crate) fn set_segments(&self, segments: Segments) {
+        let size = segments.iter().map(|segment| segment.used()).sum();
+        self.size.store(size, Ordering::Relaxed);
+        self.segments.store(Arc::new(segments));
+    }
+}

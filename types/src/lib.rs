@@ -1,0 +1,15 @@
+//! The words every Millrace crate shares: identifiers, offsets, epochs, time and Kafka's error codes.
+//!
+//! The crate holds data only. It has no clock, no random source and no I/O, and it stays small: what only one
+//! crate needs belongs into that crate.
+
+#![forbid(unsafe_code)]
+
+mod error_code;
+mod id;
+mod time;
+
+pub use error_code::ErrorCode;
+pub use id::{BrokerId, DirectoryId, Incarnation, LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
+pub use id::{NO_PRODUCER_ID, NO_SEQUENCE};
+pub use time::{Instant, Now, Timestamp};

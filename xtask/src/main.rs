@@ -1,0 +1,69 @@
+//! The project's own commands: `cargo xtask ci` is the one gate, the others are its parts and their writing twins.
+
+mod cargo;
+mod ci;
+mod docs;
+mod licences;
+mod spdx;
+mod tidy;
+mod tree;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Gate, form checks and generated documents of Millrace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must hold before a commit is taken; writes nothing but build output and fails at the first fault.
+    Ci {
+        /// Leave out `cargo test --workspace`, for a caller that runs it itself.
+        #[arg(long)]
+        skip_tests: bool,
+    },
+    /// Check the form of the sources: file heads, sizes, banned calls, dependency lists, paths named in documents.
+    Tidy,
+    /// Check licences, banned crates and sources of all dependencies against deny.toml.
+    Licences,
+    /// Write the generated parts of the documents.
+    Docs {
+        /// Write nothing, fail when a generated part is out of date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// The writing twin of the gate: format the sources and write the generated documents.
+    Fix,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let root = root();
+    let result = match arguments.command {
+        Command::Ci { skip_tests } => ci::run(&root, skip_tests),
+        Command::Tidy => tidy::run(&root),
+        Command::Licences => licences::run(&root),
+        Command::Docs { check } => docs::run(&root, check),
+        Command::Fix => ci::fix(&root),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder: the parent of this crate's.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
