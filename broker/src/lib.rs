@@ -7,6 +7,7 @@ mod banner;
 pub mod cli;
 mod clock;
 pub mod config;
+mod descriptors;
 mod error;
 mod http;
 mod janitor;

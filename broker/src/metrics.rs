@@ -1,7 +1,7 @@
 //! Every metric of the broker: its name, what it says, and its cached handle.
 //!
 //! A handle is looked up once, here; the serving path only adds to it. Figures that somebody else keeps (queue depths,
-//! sizes) are read when `/metrics` is rendered, by [`crate::http`].
+//! sizes) are read when `/metrics` is rendered, by the HTTP admin.
 
 use std::collections::VecDeque;
 

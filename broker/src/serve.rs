@@ -33,7 +33,7 @@ use crate::net::listener::Listener;
 use crate::orphans::Orphans;
 use crate::shared::{Parts, Shared};
 use crate::shutdown::{Running, Signals};
-use crate::{banner, http, janitor, logging, metrics, random};
+use crate::{banner, descriptors, http, janitor, logging, metrics, random};
 
 /// How long the start waits for the leaders of all replicas before it serves those that have one.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -45,6 +45,7 @@ const LEADERS: Duration = Duration::from_secs(30);
 pub(crate) fn run(config: Config) -> Result<(), StartError> {
     logging::start(&config.broker)?;
     logging::abort_on_panic();
+    descriptors::raise_limit();
     System::new().block_on(serve(config))
 }
 

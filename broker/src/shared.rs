@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     loads: Vec<AtomicUsize>,
     counted: Vec<Counted>,
     ready: AtomicBool,
+    /// Whether a log was left with records that are not known to be durable.
+    unflushed: AtomicBool,
 }
 
 /// What an arbiter counted last.
@@ -145,6 +147,7 @@ impl Shared {
             loads: (0..placement.arbiters()).map(|_| AtomicUsize::new(0)).collect(),
             counted: (0..placement.arbiters()).map(|_| Counted::default()).collect(),
             ready: AtomicBool::new(false),
+            unflushed: AtomicBool::new(false),
         })
     }
 
@@ -172,6 +175,16 @@ impl Shared {
     /// Whether clients can be served.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether every log that was asked for is open and was left with all its records durable: what a clean marker says.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.starting.missing() == 0 && !self.unflushed.load(Ordering::Acquire)
+    }
+
+    /// Notes that a log is left with records that are not known to be durable.
+    pub(crate) fn set_unflushed(&self) {
+        self.unflushed.store(true, Ordering::Release);
     }
 
     /// Says whether clients can be served.

@@ -86,7 +86,8 @@ impl Running {
         let flushed = everywhere(&self.shared, FLUSH, Order::StopReplicas).await && settled;
         let storage = self.storage;
         let stopped = actix_rt::task::spawn_blocking(move || storage.handle().stop()).await;
-        let clean = flushed && matches!(stopped, Ok(Ok(()))) && marked(&self.data_dir);
+        let durable = flushed && self.shared.is_flushed() && matches!(stopped, Ok(Ok(())));
+        let clean = durable && marked(&self.data_dir);
         self.arbiters.stop();
         clean
     }

@@ -38,7 +38,7 @@ fn directories_and_memories_of_deleted_topics_go() {
     let mut client = broker.connect();
     assert_eq!(client.create_topic("kept", 1, &[]), 0);
     client.await_leaders("kept");
-    client.produce("kept", 0, &["a", "b"]);
+    client.produce("kept", 0, &["a", "b"]).expect("acknowledged");
     drop(client);
     assert!(broker.stop().success());
 

@@ -207,7 +207,7 @@ fn a_port_that_is_taken_is_named() {
 fn several_listeners_each_tell_clients_their_own_address() {
     let directory = tempdir().expect("a directory");
     let listeners = "listeners=A://127.0.0.1:0,B://[::1]:0";
-    let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+    let mut child = common::program()
         .args(["--admin", "", "--set", listeners, "--data-dir"])
         .arg(directory.path())
         .stdout(Stdio::piped())

@@ -28,7 +28,7 @@ pub struct GroupConfig {
     pub max_members: usize,
     /// Committed offsets of all groups of one shard.
     pub max_offsets: usize,
-    /// Bytes of the protocol metadata and assignments of all members of one shard.
+    /// Bytes of the names, protocol metadata and assignments of all members of one shard.
     pub max_member_bytes: usize,
     /// Bytes of the records that hold the live state of one shard; commits that would exceed them are refused.
     pub max_live_bytes: usize,

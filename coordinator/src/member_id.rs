@@ -6,7 +6,15 @@ use uuid::Builder;
 
 /// Longest part of a member id that comes from the client, so that the id fits a record whatever the client calls
 /// itself.
-pub(crate) const MAX_NAME_BYTES: usize = 1_024;
+const MAX_NAME_BYTES: usize = 1_024;
+
+/// The dash and the UUID.
+const DRAWN_BYTES: usize = 37;
+
+/// Length of the id that is drawn for `name`, or a few bytes more.
+pub(crate) fn drawn_len(name: &str) -> usize {
+    name.len().min(MAX_NAME_BYTES) + DRAWN_BYTES
+}
 
 /// Draws member ids: `<client id or instance id>-<version 4 UUID>`, as Kafka's coordinator names members.
 ///
@@ -63,6 +71,8 @@ mod tests {
     #[test]
     fn an_id_is_the_name_and_a_uuid() {
         let id = MemberIds::new(7).draw("my-app");
+        assert_eq!(id.len(), drawn_len("my-app"));
+        assert_eq!(MemberIds::new(7).draw(&"x".repeat(9_000)).len(), drawn_len(&"x".repeat(9_000)));
         let uuid = id.strip_prefix("my-app-").unwrap();
         assert_eq!(uuid::Uuid::parse_str(uuid).unwrap().get_version_num(), 4);
     }

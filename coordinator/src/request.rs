@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_types::{LeaderEpoch, Offset};
+use millrace_types::{LeaderEpoch, Offset, Timestamp};
 
 /// A request about groups; each is answered exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub enum GroupRequest {
     DeleteOffsets(DeleteOffsets),
     /// `DeleteGroups`.
     DeleteGroups(Vec<Arc<str>>),
+    /// Topics have been deleted: what the groups have committed of them goes too, lest a topic that is created under
+    /// the same name be read from an offset of the old one.
+    ForgetTopics(Vec<Arc<str>>),
     /// `DescribeGroups`.
     Describe(Vec<Arc<str>>),
     /// `ListGroups`.
@@ -160,6 +163,8 @@ pub struct CommitOffset {
     pub leader_epoch: LeaderEpoch,
     /// The client's own text.
     pub metadata: Arc<str>,
+    /// When the offset counts as committed, in milliseconds (`OffsetCommit` 1); `None` for the time of the request.
+    pub commit_timestamp: Option<Timestamp>,
 }
 
 /// Which committed offsets of a group to return.

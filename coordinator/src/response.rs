@@ -26,6 +26,8 @@ pub enum GroupResponse {
     DeleteOffsets(Vec<CommittedTopic>),
     /// `DeleteGroups`: in the order of the request.
     DeleteGroups(Vec<(Arc<str>, ErrorCode)>),
+    /// `ForgetTopics`.
+    ForgetTopics,
     /// `DescribeGroups`: in the order of the request.
     Describe(Vec<DescribedGroup>),
     /// `ListGroups`: in the order of the group ids.

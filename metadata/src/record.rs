@@ -183,10 +183,10 @@ fn snapshot_changes(image: &Image) -> impl Iterator<Item = Change> {
             overrides: topic.overrides.clone(),
         })
     });
-    let client_metrics = image.client_metrics.iter().map(|(name, overrides)| Change::SetClientMetrics {
-        name: name.clone(),
-        overrides: overrides.clone(),
-    });
+    let client_metrics = image
+        .client_metrics
+        .iter()
+        .map(|(name, overrides)| Change::SetClientMetrics { name: name.clone(), overrides: overrides.clone() });
     genesis.into_iter().chain(brokers).chain(all).chain(each).chain(client_metrics).chain(topics)
 }
 

@@ -21,7 +21,16 @@ fn replicas() -> impl Strategy<Value = Vec<BrokerId>> {
 }
 
 fn config() -> impl Strategy<Value = (String, Option<String>)> {
-    let keys = ["retention.ms", "cleanup.policy", "segment.bytes", "log.retention.ms", "node.id", "nonsense"];
+    let keys = [
+        "retention.ms",
+        "cleanup.policy",
+        "segment.bytes",
+        "log.retention.ms",
+        "node.id",
+        "metrics",
+        "interval.ms",
+        "nonsense",
+    ];
     let values = ["-1", "5", "100000", "delete", "compact", "delete,compact", "", "x"];
     let value = proptest::option::weighted(0.9, proptest::sample::select(values.to_vec()));
     (proptest::sample::select(keys.to_vec()), value).prop_map(|(key, value)| (key.to_owned(), value.map(str::to_owned)))

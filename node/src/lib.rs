@@ -22,9 +22,7 @@ mod testing;
 pub mod wire;
 
 pub use crate::core::Core;
-pub use call::{
-    Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, PartitionOp, ReplicaDescription, ReplyTo,
-};
+pub use call::{Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, PartitionOp, ReplicaDescription, ReplyTo};
 pub use directory::{Directory, PartitionView};
 pub use fetch_session::FetchSessions;
 pub use producer_ids::ProducerIds;

@@ -31,6 +31,8 @@ pub struct Settings {
     pub fetch_max_bytes: usize,
     /// Fetch sessions remembered (`max.incremental.fetch.session.cache.slots`).
     pub max_incremental_fetch_session_cache_slots: usize,
+    /// Partitions of one DescribeTopicPartitions response (`max.request.partition.size.limit`).
+    pub max_request_partition_size_limit: usize,
     /// How often segments are checked for removal (`log.retention.check.interval.ms`).
     pub retention_check_interval: Duration,
     /// Settings of the group coordinators.
@@ -137,6 +139,7 @@ impl Settings {
                 .map(Duration::from_millis),
             fetch_max_bytes: size("fetch.max.bytes"),
             max_incremental_fetch_session_cache_slots: size("max.incremental.fetch.session.cache.slots"),
+            max_request_partition_size_limit: size("max.request.partition.size.limit"),
             retention_check_interval: millis("log.retention.check.interval.ms"),
             group: GroupSettings {
                 min_session_timeout: millis("group.min.session.timeout.ms"),

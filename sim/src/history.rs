@@ -101,6 +101,8 @@ pub struct Partition {
     pub trim_acked: Offset,
     /// How often a suffix was lost.
     pub losses: u64,
+    /// A disk operation failed under its leader, which serves no more than what is flushed from there on.
+    pub limited: bool,
     /// Rot was put below what is flushed: readers must be told, everything else may fail.
     pub damaged: bool,
 }
@@ -202,14 +204,16 @@ impl History {
 
     /// Somebody saw `value` at `offset`.
     pub fn saw(&mut self, part: &Part, offset: Offset, value: Value, who: &str) {
-        let result = crate::invariant::function::check(self.parts.entry(part.clone()).or_default(), part, offset, value, who);
+        let result =
+            crate::invariant::function::check(self.parts.entry(part.clone()).or_default(), part, offset, value, who);
         self.check(result);
     }
 
-    /// The log of `part` came back ending at `end`, after a power loss or after the end of the process alone.
-    pub fn came_back(&mut self, part: &Part, end: Offset, power: bool, loss_reported: bool) {
+    /// The log of `part` came back ending at `end`; after a power loss or a failed flush it `may_lose` what was
+    /// acknowledged from the page cache.
+    pub fn came_back(&mut self, part: &Part, end: Offset, may_lose: bool, loss_reported: bool) {
         let Some(partition) = self.parts.get_mut(part) else { return };
-        let result = crate::invariant::suffix::came_back(partition, part, end, power, loss_reported);
+        let result = crate::invariant::suffix::came_back(partition, part, end, may_lose, loss_reported);
         self.check(result);
     }
 

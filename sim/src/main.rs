@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use millrace_sim::{Report, mutation, run};
+use millrace_sim::mutation::{self, Catcher};
+use millrace_sim::{Report, run};
 
 /// The seed being run, for the message of a panic.
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -28,6 +29,9 @@ struct Arguments {
     /// Break this rule, to see whether the checkers notice; needs the feature `mutations`.
     #[arg(long)]
     mutation: Option<String>,
+    /// Break each rule in turn, and fail if the simulator misses one that it has to notice.
+    #[arg(long)]
+    all_mutations: bool,
     /// List the rules that can be broken.
     #[arg(long)]
     list: bool,
@@ -36,10 +40,13 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
-        for name in mutation::names() {
-            println!("{name}");
+        for (name, catcher) in mutation::all() {
+            println!("{name:<30} {catcher}");
         }
         return ExitCode::SUCCESS;
+    }
+    if arguments.all_mutations {
+        return break_all(&arguments);
     }
     let broken = arguments.mutation.clone();
     let default = std::panic::take_hook();
@@ -54,6 +61,33 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Breaks every rule in turn.
+fn break_all(arguments: &Arguments) -> ExitCode {
+    let all = mutation::all();
+    if all.is_empty() {
+        eprintln!("to break rules, build with --features mutations");
+        return ExitCode::from(2);
+    }
+    let mut missed = 0_u32;
+    for (name, catcher) in all {
+        let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
+        let first = || seeds.clone().find_map(|seed| Some((seed, run(seed, false).violation?)));
+        match mutation::with_broken(Some(&name), first) {
+            Ok(Some((seed, violation))) => println!("{name:<30} seed {seed}: {violation}"),
+            Ok(None) if catcher == Catcher::Simulator => {
+                missed += 1;
+                println!("{name:<30} SURVIVES {} seeds", arguments.seeds);
+            }
+            Ok(None) => println!("{name:<30} not within {} seeds; caught by {catcher}", arguments.seeds),
+            Err(why) => {
+                eprintln!("{why}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The line that runs a seed again.

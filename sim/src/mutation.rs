@@ -1,12 +1,32 @@
-//! The rules that can be broken by name, each of which the checkers must notice.
+//! The rules that can be broken by name, and who must notice.
 
-/// Names of the rules of `storage` and `node` that can be broken.
+use std::fmt;
+
+/// Who notices that a rule is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Catcher {
+    /// The checkers of a run, within a few seeds.
+    Simulator,
+    /// A test nearer to the rule: the simulator meets what it takes too seldom, or cannot make it happen at all.
+    Test(&'static str),
+}
+
+impl fmt::Display for Catcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Simulator => f.write_str("the simulator"),
+            Self::Test(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The rules of `storage` and `node` that can be broken in this build, and who notices.
 #[must_use]
-pub fn names() -> Vec<String> {
+pub fn all() -> Vec<(String, Catcher)> {
     #[cfg(feature = "mutations")]
     {
-        let storage = table::STORAGE.iter().map(|mutation| format!("{mutation:?}"));
-        storage.chain(table::NODE.iter().map(|mutation| format!("{mutation:?}"))).collect()
+        let storage = table::STORAGE.iter().map(|(mutation, catcher)| (format!("{mutation:?}"), *catcher));
+        storage.chain(table::NODE.iter().map(|(mutation, catcher)| (format!("{mutation:?}"), *catcher))).collect()
     }
     #[cfg(not(feature = "mutations"))]
     Vec::new()
@@ -20,13 +40,13 @@ pub fn with_broken<T>(name: Option<&str>, body: impl FnOnce() -> T) -> Result<T,
     let Some(name) = name else { return Ok(body()) };
     #[cfg(feature = "mutations")]
     {
-        let storage = table::STORAGE.iter().find(|mutation| format!("{mutation:?}") == name);
-        let node = table::NODE.iter().find(|mutation| format!("{mutation:?}") == name);
+        let storage = table::STORAGE.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
+        let node = table::NODE.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
         if storage.is_none() && node.is_none() {
-            return Err(format!("no rule {name}; there are: {}", names().join(", ")));
+            return Err(format!("no rule {name}; --list shows them"));
         }
-        let run = || millrace_storage::mutation::with_broken(storage.copied(), body);
-        Ok(millrace_node::replica::mutation::with_broken(node.copied(), run))
+        let run = || millrace_storage::mutation::with_broken(storage, body);
+        Ok(millrace_node::replica::mutation::with_broken(node, run))
     }
     #[cfg(not(feature = "mutations"))]
     Err(format!("to break {name}, build with --features mutations"))
@@ -37,32 +57,44 @@ mod table {
     use millrace_node::replica::mutation::Mutation as Node;
     use millrace_storage::mutation::Mutation as Storage;
 
-    pub(super) const STORAGE: &[Storage] = &[
-        Storage::NoDurableCut,
-        Storage::CutWithoutZeroing,
-        Storage::NoFdatasyncAfterScan,
-        Storage::NoTruncRecord,
-        Storage::AcceptDecreasingEpoch,
-        Storage::SkipChecksum,
-        Storage::SkipOffsetCheck,
-        Storage::RetryFailedFlush,
-        Storage::NoDirectorySync,
-        Storage::KeepSnapshotsAboveCut,
-        Storage::JournalTailNotZeroed,
-        Storage::JournalRotIsCut,
-        Storage::SnapshotNotFlushed,
-        Storage::SnapshotNameNotSynced,
-        Storage::TruncVoidsNothing,
-        Storage::IncarnationNotFlushed,
+    use super::Catcher::{self, Simulator, Test};
+
+    pub(super) const STORAGE: &[(Storage, Catcher)] = &[
+        (Storage::NoDurableCut, Test("storage/tests/crash/main.rs: a_cut_that_is_not_durable_is_caught")),
+        (Storage::CutWithoutZeroing, Simulator),
+        (Storage::NoFdatasyncAfterScan, Simulator),
+        (Storage::NoTruncRecord, Simulator),
+        (Storage::AcceptDecreasingEpoch, Test("storage/tests/crash/main.rs: a_falling_epoch_is_caught")),
+        (Storage::SkipChecksum, Simulator),
+        (Storage::SkipOffsetCheck, Test("storage/tests/crash/main.rs: an_offset_that_is_not_compared_is_caught")),
+        (Storage::RetryFailedFlush, Test("storage/tests/crash/main.rs: a_failed_flush_that_is_tried_again_is_caught")),
+        (
+            Storage::TrustSuspect,
+            Test("storage/tests/crash/main.rs: a_start_that_trusts_the_page_cache_after_a_failed_flush_is_caught"),
+        ),
+        (Storage::NoDirectorySync, Simulator),
+        (
+            Storage::KeepSnapshotsAboveCut,
+            Test("storage/tests/crash/main.rs: a_producer_snapshot_above_a_cut_is_caught"),
+        ),
+        (
+            Storage::JournalTailNotZeroed,
+            Test("storage/src/journal/tests.rs: breaking_a_rule_of_the_journal_is_noticed"),
+        ),
+        (Storage::JournalRotIsCut, Test("storage/src/journal/tests.rs: breaking_a_rule_of_the_journal_is_noticed")),
+        (Storage::SnapshotNotFlushed, Simulator),
+        (Storage::SnapshotNameNotSynced, Simulator),
+        (Storage::TruncVoidsNothing, Test("storage/src/qstate/tests.rs: breaking_a_rule_of_the_store_is_noticed")),
+        (Storage::IncarnationNotFlushed, Simulator),
     ];
 
-    pub(super) const NODE: &[Node] = &[
-        Node::CommitBeforeFlush,
-        Node::LeadBeforeDurable,
-        Node::CommitBeforeVolatile,
-        Node::TrustFailedFlush,
-        Node::AcknowledgeDuplicateAtOnce,
-        Node::AnswerMetadataBeforeDurable,
-        Node::AnswerGroupBeforeCommit,
+    pub(super) const NODE: &[(Node, Catcher)] = &[
+        (Node::CommitBeforeFlush, Simulator),
+        (Node::LeadBeforeDurable, Simulator),
+        (Node::CommitBeforeVolatile, Simulator),
+        (Node::TrustFailedFlush, Simulator),
+        (Node::AcknowledgeDuplicateAtOnce, Simulator),
+        (Node::AnswerMetadataBeforeDurable, Simulator),
+        (Node::AnswerGroupBeforeCommit, Simulator),
     ];
 }

@@ -117,19 +117,22 @@ impl Options {
             index_interval_bytes: dice.pick(&[0, 100, 4_096]),
             trimmed,
         };
-        let topics =
-            vec![topic(dice, "orders", true, false), topic(dice, "clicks", false, false), topic(dice, "trimmed", true, true)];
+        let topics = vec![
+            topic(dice, "orders", true, false),
+            topic(dice, "clicks", false, false),
+            topic(dice, "trimmed", true, true),
+        ];
         let delay = dice.pick(&[(50, 200), (100, 2_000), (1_000, 20_000)]);
         let flush_delay = dice.pick(&[(20, 100), (500, 3_000), (2_000, 30_000)]);
         Self {
-            safety_ms: dice.between(1_000, 6_000),
+            safety_ms: dice.between(500, 3_000),
             topics,
-            clients: [dice.between(1, 3), dice.between(0, 2), dice.between(1, 2), dice.between(0, 2)],
-            records: dice.between(20, 250),
+            clients: [dice.pick(&[1, 1, 2, 3]), dice.pick(&[0, 0, 1, 2]), dice.pick(&[1, 1, 2]), dice.between(0, 2)],
+            records: dice.between(20, 150),
             padding: dice.pick(&[0, 50, 400, 3_000]),
             batch_bytes: dice.pick(&[100, 1_000, 16_384]),
             send_gap: dice.pick(&[500, 5_000, 40_000]),
-            codec: dice.below(5),
+            codec: dice.pick(&[0, 0, 0, 0, 1, 2, 3, 4]),
             fetch_bytes: dice.pick(&[1, 500, 10_000, 1 << 20]),
             delay,
             mail_delay: dice.pick(&[0, 20, 500]),
@@ -137,7 +140,7 @@ impl Options {
             sync_all_above: usize::try_from(dice.pick(&[0, 2, 1_000])).unwrap_or(2),
             write_back_percent: u8::try_from(dice.pick(&[0, 10, 60])).unwrap_or(10),
             journal_room: dice.pick(&[2_048, 8_192, 65_536]),
-            initial_segment_bytes: dice.pick(&[1_024, 4_096, 65_536]),
+            initial_segment_bytes: dice.pick(&[4_096, 65_536]),
             segment_divisor: dice.pick(&[1, 1, 4, 16]),
             offsets_partitions: dice.between(1, 3),
             check_interval_ms: dice.pick(&[200, 1_000, 300_000]),
@@ -153,13 +156,13 @@ impl FaultOptions {
         // Half of the kinds are left out of a run: faults that always come together hide each other.
         let mut mean = |percent, choices: &[u64]| if dice.chance(percent) { dice.pick(choices) } else { 0 };
         Self {
-            kill_ms: mean(50, &[300, 800, 2_000]),
-            power_ms: mean(60, &[300, 800, 2_000]),
-            stop_ms: mean(20, &[800, 2_000]),
-            flush_ms: mean(25, &[400, 1_500]),
-            full_ms: mean(20, &[700, 2_000]),
-            reset_ms: mean(40, &[100, 500]),
-            clock_ms: mean(20, &[300, 1_000]),
+            kill_ms: mean(50, &[100, 400, 1_000]),
+            power_ms: mean(60, &[100, 400, 1_000]),
+            stop_ms: mean(20, &[400, 1_000]),
+            flush_ms: mean(25, &[200, 700]),
+            full_ms: mean(20, &[300, 1_000]),
+            reset_ms: mean(40, &[50, 300]),
+            clock_ms: mean(20, &[200, 500]),
             rot_percent: mean(15, &[20, 60]),
             start_power_percent: mean(30, &[10, 40]),
         }

@@ -57,7 +57,7 @@ fn round(handle: &StorageHandle, files: &[FileRef], number: u64) -> Result<Durat
     let begin = Instant::now();
     for (partition, file) in (0..).zip(files) {
         let tp = TopicPartition::new(TopicId(Uuid::nil()), partition);
-        let work = FlushWork { files: smallvec![Arc::clone(file)], upto: number as i64, epoch: 1 };
+        let work = FlushWork { files: smallvec![Arc::clone(file)], upto: number as i64, epoch: 1, rewritten: false };
         let report = report.clone();
         let done = Box::new(move |result| drop(report.send(result)));
         handle.flush(FlushJob { tp, work, done })?;

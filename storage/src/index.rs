@@ -62,6 +62,16 @@ impl Index {
         self.entries.get(self.entries.partition_point(|entry| entry.relative <= relative)).copied()
     }
 
+    /// The first entry behind `position`.
+    pub(crate) fn above_position(&self, position: u64) -> Option<Entry> {
+        self.entries.get(self.entries.partition_point(|entry| u64::from(entry.position) <= position)).copied()
+    }
+
+    /// The entries in their order.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Number of entries.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

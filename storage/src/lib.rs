@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod check;
 mod compress;
 mod disk;
 mod epoch_cache;
@@ -24,22 +25,24 @@ mod segment;
 mod view;
 
 pub use builder::BatchBuilder;
+pub use check::{Finding, LogCheck, Severity, check_log};
 pub use compress::{Codec, CodecError};
 pub use disk::{CrashKind, Fault, FaultPlan, Operation, OverlayDisk, RealDisk, SimDisk, mapped_count};
 pub use disk::{DirEntry, Disk, DiskError, File, FileRef, Space};
+pub use epoch_cache::EpochCache;
 pub use flusher::{Done, FlushJob, FlushWork, QueueFull, StorageHandle, StorageJob, StorageOptions, StorageStats};
 pub use flusher::{StatsSnapshot, StorageThreads};
 pub use journal::{Journal, JournalError, JournalFlush, JournalOptions, JournalReport};
 pub use layout::{DataDir, DataDirError, Identity, METADATA_DIR, NewIdentity, QSTATE_DIR, TOPICS_DIR};
 pub use layout::{parse_partition_dir, partition_dir};
-pub use epoch_cache::EpochCache;
-pub use log::{AppendError, Appended, Log, LogConfig, LogError, Maintenance, PrepareJob, Prepared, ProducerSummary};
 pub use log::Truncation;
+pub use log::{AppendError, Appended, Log, LogConfig, LogError, Maintenance, PrepareJob, Prepared};
 pub use poison::Poison;
+pub use producer_state::ProducerSummary;
 pub use qstate::{BootRecord, BootState, Configuration, DecodeError, NewBoot, PartitionState, QRecord, QState};
 pub use qstate::{QStateContents, QStateError, Voter, VoterRole};
 pub use record_batch::{BatchError, BatchHeader, BatchLimits, HeaderError, Record, RecordError, RecordIter};
 pub use record_batch::{TimestampType, ValidBatches};
 pub use recovery::{Cut, Known, Recovery, Rot};
 pub use segment::OpenSegments;
-pub use view::{LogView, ReadError, Slice, WarmJob};
+pub use view::{ByTime, LogView, ReadError, Slice, WarmJob};

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use millrace_storage::{Disk, DiskError, FaultPlan, OverlayDisk, RealDisk, SimDisk};
+use millrace_storage::{Disk, DiskError, FaultPlan, FileRef, OverlayDisk, RealDisk, SimDisk};
 use proptest::prelude::*;
 
 /// Runs each named check on every disk.
@@ -280,8 +280,14 @@ fn change() -> impl Strategy<Value = Change> {
 
 /// Applies `changes` to the file `f` and to a vector, and compares the two.
 fn follows_the_model(disk: &dyn Disk, changes: &[Change]) -> Result<(), TestCaseError> {
-    let mut file = disk.create(path("f"), 10_000, 200_000).unwrap();
-    let mut model = vec![0_u8; 10_000];
+    let file = disk.create(path("f"), 10_000, 200_000).unwrap();
+    apply_all(disk, file, &mut vec![0_u8; 10_000], changes)?;
+    disk.remove_file(path("f")).unwrap();
+    Ok(())
+}
+
+/// Applies `changes` to `file`, whose path is `f`, and to `model`, and compares the two.
+fn apply_all(disk: &dyn Disk, mut file: FileRef, model: &mut Vec<u8>, changes: &[Change]) -> Result<(), TestCaseError> {
     for change in changes {
         match *change {
             Change::Write { at, len, byte } => {
@@ -312,9 +318,8 @@ fn follows_the_model(disk: &dyn Disk, changes: &[Change]) -> Result<(), TestCase
             }
         }
         prop_assert_eq!(file.len(), model.len() as u64);
-        prop_assert!(file.read(0, model.len()).unwrap() == model, "contents differ after {:?}", change);
+        prop_assert!(file.read(0, model.len()).unwrap() == *model, "contents differ after {:?}", change);
     }
-    disk.remove_file(path("f")).unwrap();
     Ok(())
 }
 
@@ -322,9 +327,32 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn both_disks_follow_the_model(changes in prop::collection::vec(change(), 0..30), seed in any::<u64>()) {
+    fn all_disks_follow_the_model(changes in prop::collection::vec(change(), 0..30), seed in any::<u64>()) {
         let root = tempfile::tempdir().unwrap();
         follows_the_model(&RealDisk::open(root.path()).unwrap(), &changes)?;
         follows_the_model(&SimDisk::new(seed, FaultPlan::default()), &changes)?;
+        follows_the_model(&overlay(SimDisk::new(seed, FaultPlan::default())), &changes)?;
+    }
+
+    /// The file is made below and changed above; what is below stays as it was.
+    #[test]
+    fn an_overlay_changes_nothing_below(
+        first in prop::collection::vec(change(), 0..10),
+        then in prop::collection::vec(change(), 0..30),
+    ) {
+        let base = SimDisk::new(1, FaultPlan::default());
+        let mut below = vec![0_u8; 10_000];
+        let file = base.create(path("f"), 10_000, 200_000).unwrap();
+        apply_all(&base, file, &mut below, &first)?;
+        let above = overlay(base.clone());
+        let mut model = below.clone();
+        apply_all(&above, above.open(path("f"), 200_000).unwrap(), &mut model, &then)?;
+        above.rename(path("f"), path("g")).unwrap();
+        prop_assert!(above.open(path("g"), 0).unwrap().read(0, model.len()).unwrap() == model);
+        prop_assert!(above.open(path("f"), 0).unwrap_err().is_not_found());
+        above.remove_file(path("g")).unwrap();
+        prop_assert!(above.list(path("")).unwrap().is_empty());
+        let file = base.open(path("f"), 0).unwrap();
+        prop_assert!(file.len() == below.len() as u64 && file.read(0, below.len()).unwrap() == below);
     }
 }

@@ -279,7 +279,11 @@ const CODES: &[(i16, ErrorCode, &str)] = &[
     (17, ErrorCode::InvalidTopicException, "The topic name, or the operation on this topic, is not allowed."),
     (18, ErrorCode::RecordListTooLarge, "The record batch is larger than a segment."),
     (19, ErrorCode::NotEnoughReplicas, "There are fewer in-sync replicas than required; nothing was written."),
-    (20, ErrorCode::NotEnoughReplicasAfterAppend, "The records were written, but to fewer in-sync replicas than required."),
+    (
+        20,
+        ErrorCode::NotEnoughReplicasAfterAppend,
+        "The records were written, but to fewer in-sync replicas than required.",
+    ),
     (21, ErrorCode::InvalidRequiredAcks, "The acks of the request are none of -1, 0 and 1."),
     (22, ErrorCode::IllegalGeneration, "The generation of the group member is not the current one."),
     (23, ErrorCode::InconsistentGroupProtocol, "The member's protocols do not fit those of its group."),
@@ -394,17 +398,13 @@ impl ErrorCode {
     /// The code with this number on the wire.
     #[must_use]
     pub fn from_code(code: i16) -> Self {
-        CODES
-            .binary_search_by_key(&code, |row| row.0)
-            .map_or(Self::UnknownServerError, |at| CODES[at].1)
+        CODES.binary_search_by_key(&code, |row| row.0).map_or(Self::UnknownServerError, |at| CODES[at].1)
     }
 
     /// One sentence that says what the code means.
     #[must_use]
     pub fn message(self) -> &'static str {
-        CODES
-            .binary_search_by_key(&self.code(), |row| row.0)
-            .map_or("", |at| CODES[at].2)
+        CODES.binary_search_by_key(&self.code(), |row| row.0).map_or("", |at| CODES[at].2)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
-use millrace_node::{Answer, PartitionView};
+use millrace_node::{Answer, PartitionView, log_config};
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
 use millrace_types::{ErrorCode, TopicPartition};
 
@@ -19,13 +19,19 @@ use super::timers::Fire;
 
 /// Starts the replica of an opened log on the calling thread's arbiter.
 pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
-    let OpenedLog { partition, log, recovery, term, volatile } = opened;
+    let OpenedLog { partition, mut log, recovery, term, volatile } = opened;
+    // While the log was being opened there was no replica to stop or to configure.
+    let image = local.shared.node.directory.image();
+    let Some(topic) = image.topic_by_id(partition.topic) else {
+        return local.shared.starting.sub();
+    };
     if local.connections.is_stopping() {
         return;
     }
     if local.replicas.borrow().contains_key(&partition) {
         return tracing::error!(%partition, "the replica runs already");
     }
+    log.set_config(log_config(&topic.settings, &image));
     report(local, partition, &recovery);
     let shared = &local.shared;
     let settings = &shared.node.settings;
@@ -120,14 +126,21 @@ impl Ports<Replica> for ReplicaPorts {
         }
     }
 
-    fn end_turn(&mut self, _core: &Replica) -> After {
+    fn end_turn(&mut self, core: &Replica) -> After {
         self.announce();
         if !self.stopped {
             return After::Wait;
         }
+        if !self.led {
+            self.local.shared.starting.sub();
+        }
+        let deleted = self.local.deleting.borrow().contains(&self.partition);
+        if !deleted && !core.is_flushed() {
+            self.local.shared.set_unflushed();
+        }
         self.local.shared.node.directory.withdraw(&self.partition);
         self.local.replicas.borrow_mut().remove(&self.partition);
-        if self.local.deleting.borrow().contains(&self.partition) {
+        if deleted {
             remove(&self.local, self.partition);
         }
         self.local.drop_countdowns_if_done();

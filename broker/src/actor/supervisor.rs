@@ -152,6 +152,7 @@ pub(super) fn opened(local: &Local, opened: Opened) {
             Err(error) => {
                 local.shared.meters.replicas_failed.increment(1);
                 local.shared.starting.sub();
+                local.shared.set_unflushed();
                 tracing::error!(%partition, %error, "the log cannot be opened: the partition is offline");
             }
         }

@@ -67,6 +67,7 @@ impl Connect {
 #[error("{message}")]
 pub(super) struct CliError {
     /// The exit code: 1 for a failure of this side, 3 to 5 for what the cluster or the way to it is the reason of.
+    /// `millrace check` has codes of its own.
     pub(super) code: u8,
     message: String,
 }
@@ -76,6 +77,12 @@ impl CliError {
     #[must_use]
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }
+    }
+
+    /// A failure with an exit code of its own.
+    #[must_use]
+    pub(super) fn with_code(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 
     /// Something that does not exist.

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod check;
 mod completion;
 mod connect;
 mod consume;
@@ -18,7 +19,7 @@ pub use serve::ServeArgs;
 /// What a command comes to; the error is printed as one line and its causes.
 pub type CliResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// A partitioned, replicated log that every Kafka client can use.
+/// A partitioned, durable log that every Kafka client can use.
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -43,6 +44,8 @@ pub enum Command {
     Produce(produce::ProduceArgs),
     /// Print the records of a topic.
     Consume(consume::ConsumeArgs),
+    /// Say what is in a data directory and what the next start would do about it, without changing anything.
+    Check(check::CheckArgs),
     /// Print a completion script for a shell.
     Completion(completion::CompletionArgs),
     /// Print the tables that the documents are generated from.
@@ -60,6 +63,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Group(args)) => group::run(&args),
         Some(Command::Produce(args)) => produce::run(&args),
         Some(Command::Consume(args)) => consume::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
         Some(Command::Completion(args)) => completion::run(&args),
         Some(Command::Docs(args)) => docs::run(&args),
     };

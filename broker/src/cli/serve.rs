@@ -24,7 +24,7 @@ pub struct ServeArgs {
     /// Where the data is kept [default: ./millrace-data].
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<String>,
-    /// The broker's number in its cluster [default: 0].
+    /// The broker's number in its cluster [default: 1].
     #[arg(long, value_name = "NUMBER")]
     pub broker_id: Option<String>,
     /// A TOML file with configuration keys.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_metadata::config::{BrokerConfig, broker_key, broker_keys};
+use millrace_metadata::config::{BrokerConfig, BrokerConfigErrors, broker_key, broker_keys};
 
 use crate::error::StartError;
 
@@ -16,16 +16,11 @@ impl Values {
         let Some(known) = broker_key(key) else {
             return Err(StartError::UnknownKey { place, key: key.to_owned(), similar: similar(key) });
         };
-        if let Err(source) = BrokerConfig::new([(known.name, value)]) {
-            return Err(StartError::InvalidValue { place, source });
+        if let Err(error) = BrokerConfig::check_value(known.name, value) {
+            return Err(StartError::InvalidValue { place, source: BrokerConfigErrors(vec![error]) });
         }
         self.0.insert(known.name, (value.to_owned(), place));
         Ok(())
-    }
-
-    /// Sets a key that nobody has set.
-    pub(super) fn set_default(&mut self, key: &'static str, value: &str) {
-        self.0.entry(key).or_insert_with(|| (value.to_owned(), "default".to_owned()));
     }
 
     /// The values as a configuration.

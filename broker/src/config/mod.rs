@@ -19,9 +19,6 @@ use layers::Values;
 
 pub use listeners::Advertised;
 
-/// The listener of a broker that is told nothing: this machine only, since there is no authentication.
-const DEFAULT_LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
-
 /// Arbiters that are started when the configuration leaves it to the broker. More cores than two are shared with
 /// storage threads, the admin interface and the kernel's network work.
 const fn default_arbiters(cores: usize) -> usize {
@@ -73,7 +70,6 @@ impl Config {
         for (flag, key, value) in &flags.values {
             values.set(key, value, format!("flag {flag}"))?;
         }
-        values.set_default("listeners", DEFAULT_LISTENERS);
         Self::new(values.check()?)
     }
 

@@ -60,6 +60,15 @@ fn what_no_key_takes_is_refused_by_name_and_place() {
 }
 
 #[test]
+fn values_that_contradict_each_other_are_refused_once_all_are_known() {
+    let (shortest, longest) = ("group.min.session.timeout.ms", "group.max.session.timeout.ms");
+    let text = error(Some("group.max.session.timeout.ms = 5000"), &[], &[]);
+    assert!(text.contains("more than the 5000 of group.max.session.timeout.ms"), "{text}");
+    let lower = format!("{longest} = 5000\n{shortest} = 1000\n");
+    assert!(load(Some(&lower), &[], &[]).is_ok(), "each of them alone would contradict the other's default");
+}
+
+#[test]
 fn the_admin_interface_stays_on_this_machine() {
     for outside in ["0.0.0.0:9644", "192.0.2.1:9644", "[::]:9644"] {
         let text = error(None, &[], &[("admin.listener", outside)]);

@@ -36,6 +36,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", error.to_string())
     }
 
+    /// A request for another host than this one.
+    pub(super) fn foreign(host: &str) -> Self {
+        let message = format!("`{host}` is not this machine; send a loopback address or localhost as Host");
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN_HOST", message)
+    }
+
     /// Something that does not exist.
     pub(crate) fn missing(code: ErrorCode, message: String) -> Self {
         Self::new(StatusCode::NOT_FOUND, &name(code), message)

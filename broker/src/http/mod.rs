@@ -7,17 +7,21 @@ mod brokers;
 mod configs;
 mod error;
 mod groups;
+mod guard;
 mod health;
 mod log_dirs;
 mod metrics;
 mod openapi;
 mod partitions;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, JsonConfig, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{App, HttpServer};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -76,6 +80,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Sta
     Ok((listener, chosen))
 }
 
+/// The interface's routes, behind its guard.
 fn configure(config: &mut ServiceConfig) {
     let api = web::scope("/api/v1")
         .service(brokers::cluster)
@@ -89,7 +94,8 @@ fn configure(config: &mut ServiceConfig) {
         .service(groups::list)
         .service(groups::describe)
         .service(log_dirs::list);
-    config
+    let all = web::scope("")
+        .wrap(from_fn(guard::own_host))
         .app_data(JsonConfig::default().limit(BODY_MAX).error_handler(|error, _| ApiError::bad(&error).into()))
         .app_data(PathConfig::default().error_handler(|error, _| ApiError::bad(&error).into()))
         .app_data(QueryConfig::default().error_handler(|error, _| ApiError::bad(&error).into()))
@@ -99,4 +105,5 @@ fn configure(config: &mut ServiceConfig) {
         .service(openapi::document)
         .service(api)
         .default_service(web::to(error::not_found));
+    config.service(all);
 }

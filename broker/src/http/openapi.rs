@@ -17,6 +17,7 @@ use super::{brokers, groups, health, log_dirs, metrics, partitions, topics};
         health::live,
         health::ready,
         metrics::render,
+        document,
         brokers::cluster,
         brokers::list,
         topics::list,
@@ -33,8 +34,14 @@ use super::{brokers, groups, health, log_dirs, metrics, partitions, topics};
 )]
 struct Document;
 
-/// The OpenAPI document.
+/// This document.
+#[utoipa::path(tag = "health", responses((status = 200, content_type = "application/json")))]
 #[get("/openapi.json")]
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+    Json(describe())
+}
+
+/// The OpenAPI document.
+pub(super) fn describe() -> utoipa::openapi::OpenApi {
+    Document::openapi()
 }

@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -21,72 +22,69 @@ use millrace_storage::{BatchBuilder, Codec, RecordIter};
 /// How long anything may take on a machine that does other things too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// A process that is killed when the value is dropped.
+struct Process(Child);
+
 /// A broker's process; it is killed when the value is dropped.
 pub struct Broker {
-    child: Child,
+    process: Process,
     /// The first listener's address.
     pub address: SocketAddr,
     /// The admin interface's address.
     pub admin: SocketAddr,
     /// All that it said on standard output before it was ready.
     pub banner: Vec<String>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Broker {
     /// Starts a broker on `directory` and waits until it is ready.
     pub fn start(directory: &Path, settings: &[&str]) -> Self {
-        let mut child = command(directory, settings).stdout(Stdio::piped()).spawn().expect("the binary runs");
-        let stdout = child.stdout.take().expect("piped");
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut banner = Vec::new();
-        let address = |banner: &[String], before: &str| -> Option<SocketAddr> {
-            let line = banner.iter().find_map(|line| line.strip_prefix(before))?;
-            Some(line.rsplit('/').next().expect("an address").parse().expect("an address"))
-        };
-        while !banner.iter().any(|line: &String| line.starts_with("data in ")) {
-            match lines.recv_timeout(DEADLINE) {
-                Ok(line) => banner.push(line),
-                Err(_) => panic!("the broker is not ready: {:?}, said {banner:?}", child.try_wait()),
-            }
-        }
-        let address_of_listener = address(&banner, "listening on ").expect("a listener");
-        let admin = address(&banner, "admin on ").expect("an admin interface");
-        Self { child, address: address_of_listener, admin, banner }
+        Self::start_at("127.0.0.1:0", directory, settings)
+    }
+
+    /// The same, listening on `address`.
+    pub fn start_at(address: &str, directory: &Path, settings: &[&str]) -> Self {
+        let started = Starting::begin(address, directory, settings).within(DEADLINE);
+        started.unwrap_or_else(|starting| starting.give_up())
+    }
+
+    /// Sees that nothing has panicked, and that no more than `limit` bytes of memory were used at once.
+    pub fn is_sound(&mut self, limit: u64) {
+        assert!(self.is_running(), "the broker has ended");
+        let log = self.log.lock().expect("no panic");
+        let panics: Vec<&String> = log.iter().filter(|line| line.contains("panic") || line.contains("ERROR")).collect();
+        assert!(panics.is_empty(), "{panics:#?}");
+        let peak = peak_memory(self.id());
+        assert!(peak < limit, "the broker has used {peak} bytes at once");
     }
 
     /// Number of the process.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     /// Ends the process as `kill -9` does.
     pub fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        self.process.0.kill().expect("it runs");
+        self.process.0.wait().expect("it ends");
     }
 
     /// Asks the process to stop and waits until it has.
     pub fn stop(mut self) -> ExitStatus {
         self.signal();
-        wait(&mut self.child)
+        wait(&mut self.process.0)
     }
 
     /// Sends SIGTERM.
     pub fn signal(&self) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.0.id()).expect("a pid")).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     }
 
     /// Whether the process runs.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_none()
+        self.process.0.try_wait().expect("a child").is_none()
     }
 
     /// A connection to the first listener.
@@ -121,21 +119,105 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
+impl Drop for Process {
     fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
     }
+}
+
+/// A broker that is not ready. Dropped, it is killed as `kill -9` does.
+pub struct Starting {
+    process: Process,
+    lines: mpsc::Receiver<String>,
+    banner: Vec<String>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Starting {
+    /// Starts a broker on `directory` that will listen on `address`.
+    pub fn begin(address: &str, directory: &Path, settings: &[&str]) -> Self {
+        let mut command = command_at(address, directory, settings);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Process(command.spawn().expect("the binary runs"));
+        let stdout = process.0.stdout.take().expect("piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let stderr = process.0.stderr.take().expect("piped");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                kept.lock().expect("no panic").push(line);
+            }
+        });
+        Self { process, lines, banner: Vec::new(), log }
+    }
+
+    /// The broker once it is ready, or this value again when it is not ready within `patience`.
+    pub fn within(mut self, patience: Duration) -> Result<Broker, Self> {
+        let begun = Instant::now();
+        while !self.banner.iter().any(|line| line.starts_with("data in ")) {
+            match self.lines.recv_timeout(patience.saturating_sub(begun.elapsed())) {
+                Ok(line) => self.banner.push(line),
+                Err(mpsc::RecvTimeoutError::Timeout) => return Err(self),
+                Err(mpsc::RecvTimeoutError::Disconnected) => self.give_up(),
+            }
+        }
+        let address = |before: &str| -> SocketAddr {
+            let line = self.banner.iter().find_map(|line| line.strip_prefix(before)).expect(before);
+            line.rsplit('/').next().expect("an address").parse().expect("an address")
+        };
+        let (listener, admin) = (address("listening on "), address("admin on "));
+        Ok(Broker { process: self.process, address: listener, admin, banner: self.banner, log: self.log })
+    }
+
+    fn give_up(mut self) -> ! {
+        panic!("the broker is not ready: {:?}, said {:?}", self.process.0.try_wait(), self.banner)
+    }
+}
+
+/// An address of this machine for a broker that is started again and again on one port. The port is below those that
+/// the kernel gives to clients: a client that connects to such a port while nobody listens may be connected to itself.
+pub fn lasting_address() -> String {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let free = |port: &u32| std::net::TcpListener::bind(format!("127.0.0.1:{port}")).is_ok();
+    let mut next = std::iter::repeat_with(|| {
+        20_000 + (std::process::id().wrapping_mul(16) + TAKEN.fetch_add(1, Ordering::Relaxed)) % 12_000
+    });
+    let port = next.by_ref().take(1_000).find(free).expect("a free port");
+    format!("127.0.0.1:{port}")
 }
 
 fn parse(body: &str) -> serde_json::Value {
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
 }
 
+/// The program, without arguments.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    // What is meant for the tests is no configuration of the broker.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MILLRACE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// The command that runs a broker on `directory` with free ports.
 pub fn command(directory: &Path, settings: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--set", "log.level=warn"]);
+    command_at("127.0.0.1:0", directory, settings)
+}
+
+fn command_at(address: &str, directory: &Path, settings: &[&str]) -> Command {
+    let mut command = program();
+    command.args(["serve", "--listen", address, "--admin", "127.0.0.1:0", "--set", "log.level=warn"]);
     command.arg("--data-dir").arg(directory).stdin(Stdio::null());
     for setting in settings {
         command.args(["--set", setting]);
@@ -283,7 +365,9 @@ impl Client {
 
 /// A Produce request of one batch.
 pub fn produce_request(topic: &str, partition: i32, values: &[&str], acks: i16) -> ProduceRequest {
-    let mut batch = BatchBuilder::new(1_700_000_000_000, Codec::None);
+    // Records of long ago would go at the first retention check.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let mut batch = BatchBuilder::new(i64::try_from(now.as_millis()).expect("fits"), Codec::None);
     for value in values {
         batch = batch.push(None, Some(value.as_bytes()));
     }
@@ -376,6 +460,13 @@ pub fn commit(client: &mut Client, group: &str, topic: &str, partition: i32, off
             code => panic!("error {code}"),
         }
     });
+}
+
+/// The most memory that a process has had at once, in bytes.
+fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a line");
+    line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") * 1024
 }
 
 /// What a client asks first; a client that does not name itself is refused (KIP-511).

@@ -97,10 +97,12 @@ impl Lookups {
         self.done.pop_front()
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    /// When [`Lookups::advance`] has to be called at the latest. What is due already waits for metadata, whose answer
+    /// brings the owner back here.
+    pub(crate) fn deadline(&self, now: Instant) -> Instant {
         let times = self.lookups.values().flat_map(|lookup| {
             let retries = lookup.items.values().filter(|item| item.running.is_none()).map(|item| item.retry_at);
-            retries.filter(|at| *at > Instant::ZERO).chain([lookup.deadline])
+            retries.filter(move |at| *at > now).chain([lookup.deadline])
         });
         times.min().unwrap_or(Instant::NEVER)
     }

@@ -63,7 +63,7 @@ impl Group {
             offset: offset.offset,
             leader_epoch: if expire_timestamp.is_some() { -1 } else { offset.leader_epoch },
             metadata: offset.metadata,
-            commit_timestamp: work.now.wall,
+            commit_timestamp: offset.commit_timestamp.unwrap_or(work.now.wall),
             expire_timestamp,
         };
         let key = offset_key(&self.id, topic, offset.partition);

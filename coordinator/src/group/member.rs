@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::member_id::drawn_len;
 use crate::record::MemberValue;
 use crate::request::{JoinGroup, JoinProtocol};
 use crate::response::JoinedMember;
@@ -109,10 +110,25 @@ impl Member {
         self.is_new || (self.join.is_none() && self.sync.is_none())
     }
 
-    /// Bytes of memory that a client decides about.
+    /// Bytes of memory that a client decides about, but for its group's name.
     pub(crate) fn bytes(&self) -> usize {
-        protocol_bytes(&self.protocols) + self.assignment.len()
+        self.joined_bytes() + self.assignment.len()
     }
+
+    /// Those of [`Member::bytes`] that its `JoinGroup` brought.
+    pub(crate) fn joined_bytes(&self) -> usize {
+        let instance_id = self.instance_id.as_ref().map_or(0, |id| id.len());
+        let names = self.id.len() + instance_id + self.client_id.len() + self.client_host.len();
+        names + protocol_bytes(&self.protocols)
+    }
+}
+
+/// What [`Member::joined_bytes`] of a member will be that joins with `request`, at most.
+pub(crate) fn join_bytes(request: &JoinGroup) -> usize {
+    let instance_id = request.instance_id.as_ref().map_or(0, |id| id.len());
+    let name = request.instance_id.as_ref().unwrap_or(&request.client_id);
+    let id = if request.member_id.is_empty() { drawn_len(name) } else { request.member_id.len() };
+    id + instance_id + request.client_id.len() + request.client_host.len() + protocol_bytes(&request.protocols)
 }
 
 /// Bytes that a list of protocols takes.

@@ -19,14 +19,19 @@ impl Group {
     pub(super) fn add_pending(&mut self, member_id: Arc<str>, session_timeout: Duration, work: &mut Work<'_>) {
         debug_assert!(!self.members.contains_key(&member_id), "ids are given out once");
         work.set_timer(Timer::Session(self.id.clone(), member_id.clone()), session_timeout);
+        let bytes = member_id.len() + self.id.len();
         if self.pending.insert(member_id) {
             self.weight.members += 1;
+            self.weight.member_bytes += bytes;
         }
     }
 
     pub(super) fn remove_pending(&mut self, member_id: &str) -> bool {
         let removed = self.pending.remove(member_id);
-        self.weight.members -= usize::from(removed);
+        if removed {
+            self.weight.members -= 1;
+            self.weight.member_bytes -= member_id.len() + self.id.len();
+        }
         removed
     }
 
@@ -54,7 +59,7 @@ impl Group {
         }
         self.count_protocols(&member);
         self.weight.members += 1;
-        self.weight.member_bytes += member.bytes();
+        self.weight.member_bytes += member.bytes() + self.id.len();
         let replaced = self.members.insert(member.id.clone(), member);
         debug_assert!(replaced.is_none(), "a member is inserted once");
     }
@@ -64,7 +69,7 @@ impl Group {
         let member = self.members.remove(member_id)?;
         self.uncount_protocols(&member);
         self.weight.members -= 1;
-        self.weight.member_bytes -= member.bytes();
+        self.weight.member_bytes -= member.bytes() + self.id.len();
         self.awaiting_join -= usize::from(member.join.is_some());
         if let Some(instance_id) = &member.instance_id {
             self.statics.remove(instance_id);
@@ -125,6 +130,18 @@ impl Group {
             Some(earlier) => work.reply(earlier, refuse_join(member.id.clone(), ErrorCode::RebalanceInProgress)),
         }
         self.members.insert(member.id.clone(), member);
+    }
+
+    /// The member that the request comes from, or in whose place a static member joins without an id.
+    pub(crate) fn predecessor(&self, request: &JoinGroup) -> Option<&Member> {
+        let named = request.instance_id.as_ref().filter(|_| request.member_id.is_empty());
+        let id = named.map_or(Some(&request.member_id), |instance_id| self.statics.get(instance_id))?;
+        self.members.get(id)
+    }
+
+    /// Bytes of the assignments of all members.
+    pub(crate) fn assignment_bytes(&self) -> usize {
+        self.members.values().map(|member| member.assignment.len()).sum()
     }
 
     pub(super) fn set_assignment(&mut self, member_id: &str, assignment: Bytes) {
@@ -193,7 +210,8 @@ impl Group {
         use super::GroupState;
         assert_eq!(self.awaiting_join, self.members.values().filter(|member| member.join.is_some()).count());
         assert_eq!(self.weight.members, self.members.len() + self.pending.len());
-        assert_eq!(self.weight.member_bytes, self.members.values().map(Member::bytes).sum::<usize>());
+        let names = self.pending.iter().map(|id| id.len()).sum::<usize>() + self.weight.members * self.id.len();
+        assert_eq!(self.weight.member_bytes, self.members.values().map(Member::bytes).sum::<usize>() + names);
         assert_eq!(self.weight.offsets, self.offsets.values().map(std::collections::BTreeMap::len).sum::<usize>());
         assert!(self.pending.iter().all(|id| !self.members.contains_key(id)));
         assert!(self.unsynced.iter().all(|id| self.members.contains_key(id)));

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_types::{ErrorCode, Timestamp};
 
-pub(crate) use member::{Member, protocol_bytes};
+pub(crate) use member::{Member, join_bytes};
 pub(crate) use membership::{refuse_join, refuse_sync};
 pub use state::GroupState;
 pub(crate) use work::{Timer, Weight, Work};
@@ -39,7 +39,8 @@ pub(crate) const CONSUMER: &str = "consumer";
 ///
 /// Invariants: `leader ∈ members` unless there are no members; `awaiting_join = |{m : m.join}|`;
 /// `supported[p] = |{m : m offers p}|`; `statics = {(m.instance_id, m.id)}`; `pending ∩ members = ∅`;
-/// `unsynced ⊆ members`; the state is Empty only without members.
+/// `unsynced ⊆ members`; the state is Empty only without members;
+/// `weight.member_bytes = Σ{m.bytes + |id| : m ∈ members} + Σ{|p| + |id| : p ∈ pending}`.
 #[derive(Debug)]
 pub(crate) struct Group {
     id: Arc<str>,

@@ -50,6 +50,28 @@ impl Group {
         Ok(deleted)
     }
 
+    /// Whether the group has committed an offset of one of `topics`.
+    pub(crate) fn has_offsets_of(&self, topics: &BTreeSet<Arc<str>>) -> bool {
+        self.offsets.keys().any(|topic| topics.contains(topic))
+    }
+
+    /// Forgets every offset of `topics`, whoever subscribes to them: they have been deleted.
+    pub(crate) fn forget_topics(&mut self, topics: &BTreeSet<Arc<str>>, work: &mut Work<'_>) {
+        let gone = self.offsets.iter().filter(|(topic, _)| topics.contains(*topic));
+        let gone: Vec<(Arc<str>, Vec<i32>)> =
+            gone.map(|(topic, partitions)| (topic.clone(), partitions.keys().copied().collect())).collect();
+        for (topic, partitions) in gone {
+            for partition in partitions {
+                self.delete_offset(&topic, partition, work);
+            }
+        }
+    }
+
+    /// Length of the text kept with a committed offset; `None` when there is no such offset.
+    pub(crate) fn metadata_len(&self, topic: &str, partition: i32) -> Option<usize> {
+        Some(self.offsets.get(topic)?.get(&partition)?.metadata.len())
+    }
+
     /// Appends a tombstone for an offset, if there is one.
     pub(super) fn delete_offset(&mut self, topic: &Arc<str>, partition: i32, work: &mut Work<'_>) {
         if self.offsets.get(topic).is_some_and(|partitions| partitions.contains_key(&partition)) {

@@ -29,7 +29,7 @@ pub(crate) enum Timer {
 pub(crate) struct Weight {
     /// Members and ids given out.
     pub(crate) members: usize,
-    /// Bytes of the members' metadata and assignments.
+    /// Bytes of the members' names, metadata and assignments, with the group's name for each of them.
     pub(crate) member_bytes: usize,
     /// Committed offsets.
     pub(crate) offsets: usize,

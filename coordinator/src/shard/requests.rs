@@ -1,5 +1,6 @@
 //! One request in, its reply out: now, or when the rebalance it waits for is done.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millrace_types::{ErrorCode, Now};
@@ -9,9 +10,10 @@ use super::limits::fits_records;
 use crate::group::{Group, GroupState, refuse_join, refuse_sync};
 use crate::outcome::Outcome;
 use crate::request::{
-    CommitOffsets, CommitTopic, DeleteOffsets, FetchOffsets, GroupRequest, Heartbeat, JoinGroup, LeaveGroup, SyncGroup,
+    CommitOffsets, CommitTopic, DeleteOffsets, FetchOffsets, GroupRequest, Heartbeat, JoinGroup, LeaveGroup,
+    LeavingMember, SyncGroup,
 };
-use crate::response::{CommittedTopic, FetchedOffsets, GroupResponse, LeftGroup};
+use crate::response::{CommittedTopic, FetchedOffsets, GroupResponse, LeftGroup, LeftMember};
 
 impl GroupShard {
     /// Takes a request. Its reply, under `token`, comes in this outcome or in a later one.
@@ -29,6 +31,10 @@ impl GroupShard {
             GroupRequest::Fetch(request) => GroupResponse::Fetch(self.fetch(request)),
             GroupRequest::DeleteOffsets(request) => self.delete_offsets(now, request, out),
             GroupRequest::DeleteGroups(groups) => GroupResponse::DeleteGroups(self.delete_groups(now, groups, out)),
+            GroupRequest::ForgetTopics(topics) => {
+                self.forget_topics(now, topics, out);
+                GroupResponse::ForgetTopics
+            }
             GroupRequest::Describe(groups) => {
                 GroupResponse::Describe(groups.into_iter().map(|id| self.describe(id)).collect())
             }
@@ -58,6 +64,8 @@ impl GroupShard {
         let id = request.group.clone();
         if id.is_empty() {
             out.reply(token, refuse_sync(ErrorCode::InvalidGroupId));
+        } else if let Err(error) = self.check_sync(&request) {
+            out.reply(token, refuse_sync(error));
         } else if self.visit(now, &id, out, |group, work| group.sync(token, request, work)).is_none() {
             out.reply(token, refuse_sync(ErrorCode::UnknownMemberId));
         }
@@ -72,15 +80,22 @@ impl GroupShard {
     }
 
     fn leave(&mut self, now: Now, request: LeaveGroup, out: &mut Outcome) -> LeftGroup {
-        let refuse = |error| LeftGroup { error, members: Vec::new() };
         if request.group.is_empty() {
-            return refuse(ErrorCode::InvalidGroupId);
+            return LeftGroup { error: ErrorCode::InvalidGroupId, members: Vec::new() };
         }
         let members = request.members;
-        match self.visit(now, &request.group, out, |group, work| group.leave(members, work)) {
-            Some(members) => LeftGroup { error: ErrorCode::None, members },
-            None => refuse(ErrorCode::UnknownMemberId),
+        let id = request.group;
+        if !self.groups.contains_key(&id) {
+            // Nobody is a member of a group that does not exist: that is an error of each, not of the request.
+            let unknown = |LeavingMember { member_id, instance_id }| LeftMember {
+                member_id,
+                instance_id,
+                error: ErrorCode::UnknownMemberId,
+            };
+            return LeftGroup { error: ErrorCode::None, members: members.into_iter().map(unknown).collect() };
         }
+        let left = self.visit(now, &id, out, |group, work| group.leave(members, work));
+        LeftGroup { error: ErrorCode::None, members: left.unwrap_or_default() }
     }
 
     fn commit(&mut self, now: Now, request: CommitOffsets, out: &mut Outcome) -> Vec<CommittedTopic> {
@@ -117,6 +132,9 @@ impl GroupShard {
     }
 
     fn delete_offsets(&mut self, now: Now, request: DeleteOffsets, out: &mut Outcome) -> GroupResponse {
+        if request.group.is_empty() {
+            return GroupResponse::Failed(ErrorCode::InvalidGroupId);
+        }
         let topics = request.topics;
         match self.visit(now, &request.group, out, |group, work| group.delete_offsets(topics, work)) {
             Some(Ok(topics)) => GroupResponse::DeleteOffsets(topics),
@@ -138,6 +156,15 @@ impl GroupShard {
             results.push((id, error.unwrap_or(ErrorCode::GroupIdNotFound)));
         }
         results
+    }
+
+    fn forget_topics(&mut self, now: Now, topics: Vec<Arc<str>>, out: &mut Outcome) {
+        let topics: BTreeSet<Arc<str>> = topics.into_iter().collect();
+        let groups: Vec<_> =
+            self.groups.iter().filter(|(_, group)| group.has_offsets_of(&topics)).map(|(id, _)| id.clone()).collect();
+        for id in groups {
+            self.visit(now, &id, out, |group, work| group.forget_topics(&topics, work));
+        }
     }
 
     fn describe(&self, id: Arc<str>) -> crate::response::DescribedGroup {

@@ -107,6 +107,7 @@ impl Stage {
             }
             9 if which % 4 == 0 => self.request(GroupRequest::DeleteGroups(vec![group])),
             9 if which % 4 == 1 => self.restart(),
+            9 if which % 4 == 2 => self.request(GroupRequest::ForgetTopics(vec![topic(which)])),
             9 | 10 => self.pass(u64::from(number) * 5),
             _ => self.checkpoint(usize::from(which)),
         }
@@ -145,7 +146,9 @@ impl Stage {
     fn commit(&mut self, group: Arc<str>, member_id: Arc<str>, generation: i32, which: u8, number: u16) {
         let generation = if member_id.is_empty() { -1 } else { generation };
         let partition = i32::from(number % 3);
-        let offset = CommitOffset { partition, offset: i64::from(number), leader_epoch: 1, metadata: "m".into() };
+        let commit_timestamp = number.is_multiple_of(5).then_some(self.now.wall - 1_000);
+        let (offset, metadata) = (i64::from(number), "m".into());
+        let offset = CommitOffset { partition, offset, leader_epoch: 1, metadata, commit_timestamp };
         self.request(GroupRequest::Commit(CommitOffsets {
             group,
             member_id,

@@ -93,6 +93,7 @@ pub(crate) fn request(line: &str, names: &Names) -> Option<GroupRequest> {
             GroupRequest::DeleteOffsets(DeleteOffsets { group, topics: words.plain().map(partitions).collect() })
         }
         "delete-groups" => GroupRequest::DeleteGroups(words.plain().map(Arc::from).collect()),
+        "forget-topics" => GroupRequest::ForgetTopics(words.plain().map(Arc::from).collect()),
         "describe" => GroupRequest::Describe(words.plain().map(Arc::from).collect()),
         "list" => GroupRequest::List { states: words.plain().map(str::to_owned).collect() },
         _ => return None,
@@ -134,7 +135,7 @@ fn subscription(topics: &str) -> Bytes {
     bytes.freeze()
 }
 
-/// `topic:partition=offset`, then `/epoch` and `/metadata` if given.
+/// `topic:partition=offset`, then `/epoch`, `/metadata` and `/commit timestamp` if given.
 fn commit(word: &str) -> CommitTopic {
     let (topic, rest) = word.split_once(':').expect("topic:partition=offset");
     let (partition, value) = rest.split_once('=').expect("partition=offset");
@@ -145,6 +146,7 @@ fn commit(word: &str) -> CommitTopic {
         offset: number("").parse().unwrap(),
         leader_epoch: number("-1").parse().unwrap(),
         metadata: number("").into(),
+        commit_timestamp: parts.next().map(|at| at.parse().unwrap()),
     };
     CommitTopic { name: topic.into(), partitions: vec![offset] }
 }

@@ -87,6 +87,7 @@ pub(crate) fn response(response: &GroupResponse, names: &mut Names) -> String {
             let word = |(group, error): &(Arc<str>, _)| format!("{group}:{error:?}");
             groups.iter().map(word).collect::<Vec<_>>().join(" ")
         }
+        GroupResponse::ForgetTopics => "forgotten".to_owned(),
         GroupResponse::Describe(groups) => {
             groups.iter().map(|group| described(group, names)).collect::<Vec<_>>().join("; ")
         }

@@ -33,7 +33,7 @@ impl BrokerConfig {
     /// Checks the values of a start configuration.
     ///
     /// # Errors
-    /// Names every unknown key and every value that its key refuses.
+    /// Names every unknown key, every value that its key refuses, and values that contradict each other.
     pub fn new<K, V>(values: impl IntoIterator<Item = (K, V)>) -> Result<Self, BrokerConfigErrors>
     where
         K: Into<String>,
@@ -43,22 +43,40 @@ impl BrokerConfig {
         let mut errors = Vec::new();
         for (name, value) in values {
             let name = name.into();
-            let normal = broker_key(&name)
-                .ok_or_else(|| ConfigError::Unknown(name.clone()))
-                .and_then(|key| key.normalize(value.as_ref()));
-            match normal {
+            match Self::check_value(&name, value.as_ref()) {
                 Ok(value) => {
                     checked.insert(name, value);
                 }
                 Err(error) => errors.push(error),
             }
         }
-        if checked.get("log.cleanup.policy").is_some_and(|policy| policy != "delete") {
-            errors.push(ConfigError::Conflict(
-                "log.cleanup.policy: compaction is supported for the cluster's internal topics only".to_owned(),
-            ));
+        let config = Self { values: checked };
+        errors.extend(config.contradictions());
+        if errors.is_empty() { Ok(config) } else { Err(BrokerConfigErrors(errors)) }
+    }
+
+    /// Checks one value by itself, and returns it in the form in which it is kept.
+    ///
+    /// # Errors
+    /// When the table has no such key, or the key refuses the value.
+    pub fn check_value(name: &str, value: &str) -> Result<String, ConfigError> {
+        let key = broker_key(name).ok_or_else(|| ConfigError::Unknown(name.to_owned()))?;
+        let value = key.normalize(value)?;
+        if name == "log.cleanup.policy" && value != "delete" {
+            let text = "log.cleanup.policy: compaction is supported for the cluster's internal topics only";
+            return Err(ConfigError::Conflict(text.to_owned()));
         }
-        if errors.is_empty() { Ok(Self { values: checked }) } else { Err(BrokerConfigErrors(errors)) }
+        Ok(value)
+    }
+
+    /// Settings that are valid by themselves and do not fit each other.
+    fn contradictions(&self) -> Option<ConfigError> {
+        const SHORTEST: &str = "group.min.session.timeout.ms";
+        const LONGEST: &str = "group.max.session.timeout.ms";
+        let (shortest, longest) = (self.number(SHORTEST), self.number(LONGEST));
+        let text =
+            || format!("{SHORTEST} is {shortest}, more than the {longest} of {LONGEST}: nobody could join a group");
+        (shortest > longest).then(|| ConfigError::Conflict(text()))
     }
 
     /// The value set for `name`; `None` when the configuration does not mention it.

@@ -92,8 +92,8 @@ pub const BROKER_KEYS: &[Key] = &[
     .decided_at_start(),
     key(
         "listeners",
-        Kind::List("PLAINTEXT://:9092", Valid::Any),
-        "The addresses the broker binds, as NAME://host:port; an empty host binds every interface, port 0 any free port.",
+        Kind::List("PLAINTEXT://127.0.0.1:9092", Valid::Any),
+        "The addresses the broker binds, as NAME://host:port; an empty host binds every interface, port 0 any free port. The default is reached from this machine only, since there is no authentication.",
     )
     .decided_at_start(),
     key("log.dir", Kind::Text(Some("millrace-data"), Valid::NotEmpty), "The broker's data directory.")
@@ -139,7 +139,7 @@ pub const BROKER_KEYS: &[Key] = &[
     key("node.id", Kind::Int(optional(0, INT)), "The broker's number in its cluster.")
         .synonyms(&[Synonym { key: "broker.id", factor: 1 }])
         .decided_at_start(),
-    key("num.network.threads", int(0, 0), "Threads that serve connections and partitions; 0 for one per CPU."),
+    key("num.network.threads", int(0, 0), "Threads that serve connections and partitions; 0 for about one per CPU."),
     key("num.partitions", int(1, 1), "Partitions of a topic that is created automatically or without a number."),
     key("offset.metadata.max.bytes", int(0, 4_096), "The longest text a client may keep with a committed offset.")
         .unit(Unit::Bytes),

@@ -26,6 +26,14 @@ fn a_start_configuration_names_everything_that_is_wrong() {
         "Unknown config name: num.partition; Invalid value 0 for configuration num.partitions: Value must be at \
          least 1"
     );
+    let timeouts = [("group.min.session.timeout.ms", "10"), ("group.max.session.timeout.ms", "9")];
+    let nobody = BrokerConfig::new(timeouts).unwrap_err().to_string();
+    assert_eq!(
+        nobody.split(':').next(),
+        Some("group.min.session.timeout.ms is 10, more than the 9 of group.max.session.timeout.ms")
+    );
+    let equal = [("group.min.session.timeout.ms", "9"), ("group.max.session.timeout.ms", "9")];
+    assert!(BrokerConfig::new(equal).is_ok());
     let compact = BrokerConfig::new([("log.cleanup.policy", "compact")]).unwrap_err();
     assert!(compact.to_string().contains("compaction"), "{compact}");
 }
@@ -98,6 +106,33 @@ fn a_broker_shows_what_can_be_changed() {
     let set = describe_cluster_default(&dynamic);
     assert_eq!(set.len(), 1);
     assert_eq!(set[0].key.name, "max.connections");
+}
+
+#[test]
+fn what_a_process_decides_at_its_start_is_never_a_default() {
+    let config = fixed(&[("broker.id", "4")]);
+    let rows = describe_broker(&Layers::of(&DynamicConfigs::default(), BrokerId(4), &config));
+    for name in ["advertised.listeners", "listener.security.protocol.map", "listeners", "log.dir", "node.id"] {
+        assert_eq!((find(&rows, name).source, find(&rows, name).read_only), (Source::Static, true), "{name}");
+    }
+    let shown = |name: &str| find(&rows, name).synonyms.iter().map(|one| one.source).collect::<Vec<_>>();
+    assert_eq!(shown("log.dir"), [Source::Static, Source::Default]);
+    assert_eq!(shown("node.id"), [Source::Static, Source::Default], "the other name of the same number");
+    assert_eq!(find(&rows, "node.id").value.as_deref(), Some("4"));
+    assert_eq!(find(&rows, "num.partitions").source, Source::Default);
+}
+
+#[test]
+fn a_subscription_shows_every_key() {
+    let rows = describe_client_metrics(&map(&[("interval.ms", "100")]));
+    assert_eq!(rows.len(), CLIENT_METRICS_KEYS.len());
+    let interval = find(&rows, "interval.ms");
+    assert_eq!(
+        (interval.value.as_deref(), interval.source, interval.read_only),
+        (Some("100"), Source::ClientMetrics, false)
+    );
+    assert_eq!(interval.synonyms.len(), 2);
+    assert_eq!((find(&rows, "match").value.as_deref(), find(&rows, "match").source), (Some(""), Source::Default));
 }
 
 #[test]

@@ -21,7 +21,7 @@ const SELECTORS: [&str; 6] = [
     "client_source_port",
 ];
 /// Bytes of one value. Kafka has no limit; subscriptions are part of the state that every broker holds in memory.
-const MAX_VALUE_LEN: usize = 16 * 1024;
+const MAX_VALUE_LEN: usize = 4 * 1024;
 /// Bytes of a subscription's name.
 const MAX_NAME_LEN: usize = 249;
 

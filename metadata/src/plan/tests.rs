@@ -1,5 +1,6 @@
 //! Kafka's rules, command by command.
 
+mod client_metrics;
 mod configs;
 mod create_partitions;
 mod create_topics;

@@ -10,6 +10,12 @@ use super::metadata_call::error_of;
 pub(super) const TOPIC: i8 = 2;
 /// Number of the resource type "broker".
 pub(super) const BROKER: i8 = 4;
+/// Number of the resource type "broker logger" (KIP-412); no such resource exists here.
+pub(super) const BROKER_LOGGER: i8 = 8;
+/// Number of the resource type "client metrics" (KIP-714).
+pub(super) const CLIENT_METRICS: i8 = 16;
+/// Number of the resource type "group" (KIP-848); no group has a configuration here.
+pub(super) const GROUP: i8 = 32;
 
 /// The resource of this type and name.
 ///
@@ -23,6 +29,7 @@ pub(super) fn parse(kind: i8, name: &str) -> Result<ConfigResource, ItemError> {
             Ok(id) => Ok(ConfigResource::Broker(Some(BrokerId(id)))),
             Err(_) => Err(invalid(format!("Broker id must be an integer, but it is: {name}"))),
         },
+        CLIENT_METRICS => Ok(ConfigResource::ClientMetrics(name.to_owned())),
         other => Err(invalid(format!("Unsupported resource type: {}", type_name(other)))),
     }
 }
@@ -34,9 +41,8 @@ pub(super) fn invalid(message: String) -> ItemError {
 
 fn type_name(kind: i8) -> String {
     match kind {
-        8 => "BROKER_LOGGER".to_owned(),
-        16 => "CLIENT_METRICS".to_owned(),
-        32 => "GROUP".to_owned(),
+        BROKER_LOGGER => "BROKER_LOGGER".to_owned(),
+        GROUP => "GROUP".to_owned(),
         other => other.to_string(),
     }
 }

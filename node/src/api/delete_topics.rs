@@ -1,13 +1,18 @@
 //! `DeleteTopics` (key 20): by name, from version 6 also by identity (KIP-516).
+//!
+//! The metadata store deletes the topics; then the group coordinators forget the offsets committed for them, as in
+//! Kafka. A coordinator that cannot do so (it is loading, or the broker stops) keeps them until they expire.
+
+mod deleting;
 
 use bytes::Bytes;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use millrace_metadata::{Command, CommandResult, DeleteTopics, DeletedTopic, ItemError, Outcome, TopicRef};
+use millrace_metadata::{DeletedTopic, ItemError, Outcome, TopicRef};
 use millrace_types::{ErrorCode, TopicId};
 
-use super::metadata_call::{self, error_of};
+use self::deleting::Deleting;
 use super::{Api, Context, Step};
 use crate::wire::{self, WireError};
 
@@ -16,25 +21,11 @@ pub(super) const API: Api = Api { key: ApiKey::DeleteTopics, min: 1, advertised_
 
 fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     let request: DeleteTopicsRequest = wire::decode(body, cx.version)?;
-    let (topics, mut results) = wanted(&request);
-    let timeout_ms = request.timeout_ms;
+    let (topics, results) = wanted(&request);
     if topics.is_empty() {
         return cx.reply(&DeleteTopicsResponse::default().with_responses(results));
     }
-    let asked = topics.clone();
-    let finish = move |cx: &Context<'_>, result| {
-        let outcomes = match result {
-            CommandResult::DeletedTopics(outcomes) => outcomes,
-            other => {
-                let error = before_disabled(cx.version, error_of(other));
-                asked.into_iter().map(|topic| (topic, Err(error.clone()))).collect()
-            }
-        };
-        results.extend(outcomes.into_iter().map(|(topic, outcome)| result_of(topic, outcome)));
-        wire::encode_body(&DeleteTopicsResponse::default().with_responses(results), cx.version)
-    };
-    let command = Command::DeleteTopics(DeleteTopics { topics });
-    Ok(metadata_call::send(cx, command, timeout_ms, Box::new(finish)))
+    Ok(Deleting::begin(cx, topics, results, request.timeout_ms))
 }
 
 /// The topics named in the request, and the results of those that are named wrongly.

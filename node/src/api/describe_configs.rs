@@ -1,6 +1,6 @@
-//! `DescribeConfigs` (key 32): every key of a topic or a broker with its value, source, synonyms and type.
+//! `DescribeConfigs` (key 32): every key of a topic, a broker or a client metrics subscription with its value, source, synonyms and type.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -9,8 +9,10 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
-use millrace_metadata::config::{Described, Key, Kind, describe_broker, describe_cluster_default, describe_topic};
-use millrace_metadata::{ConfigResource, Image, ItemError, check_topic_name};
+use millrace_metadata::config::{
+    Described, Key, Kind, describe_broker, describe_client_metrics, describe_cluster_default, describe_topic,
+};
+use millrace_metadata::{ConfigResource, Endpoint, Image, ItemError, check_topic_name};
 use millrace_types::{BrokerId, ErrorCode};
 
 use super::config_resource::{invalid, parse};
@@ -19,6 +21,8 @@ use crate::wire::{self, WireError};
 
 /// The API `DescribeConfigs`.
 pub(super) const API: Api = Api { key: ApiKey::DescribeConfigs, min: 1, advertised_min: 1, max: 4, handle };
+
+const ADVERTISED: &str = "advertised.listeners";
 
 /// What the client wants to see of each key.
 #[derive(Clone, Copy)]
@@ -86,12 +90,44 @@ fn rows(image: &Image, broker: BrokerId, resource: &ConfigResource) -> Result<Ve
             Ok(describe_topic(&topic.overrides, &image.layers()))
         }
         ConfigResource::Broker(None) => Ok(describe_cluster_default(image.broker_configs())),
-        ConfigResource::Broker(Some(id)) if *id == broker => Ok(describe_broker(&image.layers())),
+        ConfigResource::Broker(Some(id)) if *id == broker => Ok(own(image, broker)),
+        ConfigResource::ClientMetrics(name) if name.is_empty() => {
+            Err(invalid("Client metrics subscription name must not be empty".to_owned()))
+        }
+        ConfigResource::ClientMetrics(name) => {
+            // A subscription that does not exist is one without a key: Kafka shows the defaults as well.
+            Ok(image
+                .client_metrics()
+                .get(name)
+                .map_or_else(|| describe_client_metrics(&BTreeMap::new()), describe_client_metrics))
+        }
         // What another broker's process was started with is known to that broker alone.
         ConfigResource::Broker(Some(id)) => {
             Err(invalid(format!("Unexpected broker id, expected {broker} or empty string, but received {id}")))
         }
     }
+}
+
+/// The keys of this broker. What it advertises when its configuration leaves that open is what it has registered.
+fn own(image: &Image, broker: BrokerId) -> Vec<Described> {
+    let mut rows = describe_broker(&image.layers());
+    let advertised = rows.iter_mut().find(|row| row.key.name == ADVERTISED);
+    if let Some(row) = advertised.filter(|row| row.value.as_deref().is_none_or(str::is_empty)) {
+        let endpoints = image.broker(broker).map(|broker| &broker.endpoints[..]).unwrap_or_default();
+        let urls: Vec<String> = endpoints.iter().map(url).collect();
+        let urls = urls.join(",");
+        if let Some(first) = row.synonyms.first_mut() {
+            first.value = Some(urls.clone());
+        }
+        row.value = Some(urls);
+    }
+    rows
+}
+
+/// An endpoint as `advertised.listeners` spells it.
+fn url(endpoint: &Endpoint) -> String {
+    let Endpoint { listener, host, port } = endpoint;
+    if host.contains(':') { format!("{listener}://[{host}]:{port}") } else { format!("{listener}://{host}:{port}") }
 }
 
 fn config(row: Described, wanted: Wanted) -> DescribeConfigsResourceResult {

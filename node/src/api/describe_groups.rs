@@ -19,7 +19,7 @@ pub(super) const API: Api = Api { key: ApiKey::DescribeGroups, min: 0, advertise
 fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     let request: DescribeGroupsRequest = wire::decode(body, cx.version)?;
     let operations = if request.include_authorized_operations { authorized::GROUP } else { authorized::UNKNOWN };
-    let plan = Plan::new(cx, request.groups);
+    let plan = Plan::new(cx, groups::distinct(request.groups));
     let calls = plan.calls(GroupRequest::Describe);
     groups::gather(cx, calls, move |version, answers| {
         let described = plan.finish(answers, operations);

@@ -1,8 +1,9 @@
 //! `FindCoordinator` (key 10): which broker coordinates a group; the first question creates `__consumer_offsets`.
 //!
-//! A transactional id is answered with `UNSUPPORTED_VERSION`: this broker has no transactions. A retriable code would
-//! let a transactional producer ask until its time is over and then report a time-out; this one makes it fail at once,
-//! with the text below.
+//! This broker has no transactions, and a transactional producer is to fail at once instead of asking until its time is
+//! over. From version 4 on the code is `UNSUPPORTED_VERSION`, which the clients that speak it (Java, franz-go) take as
+//! final. librdkafka speaks version 2, asks again after every code but two, and takes as final
+//! `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`: that is the code below version 4. The text says what is meant in both.
 
 use bytes::Bytes;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
@@ -21,15 +22,18 @@ pub(super) const API: Api = Api { key: ApiKey::FindCoordinator, min: 0, advertis
 /// How long the creation of `__consumer_offsets` may take before the client is asked to come again; clients wait 30 s.
 const CREATION_TIMEOUT_MS: i32 = 15_000;
 
+/// From this version on a request has several keys (KIP-699).
+const BATCHED_FROM: i16 = 4;
+
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
 fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     let request: FindCoordinatorRequest = wire::decode(body, cx.version)?;
-    let keys = if cx.version >= 4 { request.coordinator_keys } else { vec![request.key] };
+    let keys = if cx.version >= BATCHED_FROM { request.coordinator_keys } else { vec![request.key] };
     let refusal = match request.key_type {
         GROUP => None,
-        TRANSACTION => Some((ErrorCode::UnsupportedVersion, "transactions are not supported by this broker")),
+        TRANSACTION => Some((no_transactions(cx.version), "transactions are not supported by this broker")),
         _ => Some((ErrorCode::InvalidRequest, "the key type is neither that of groups nor that of transactions")),
     };
     if let Some((error, message)) = refusal {
@@ -49,6 +53,11 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
         }
     });
     Ok(metadata_call::send(cx, ensure, CREATION_TIMEOUT_MS, finish))
+}
+
+/// The code that makes a transactional producer give up.
+fn no_transactions(version: i16) -> ErrorCode {
+    if version >= BATCHED_FROM { ErrorCode::UnsupportedVersion } else { ErrorCode::TransactionalIdAuthorizationFailed }
 }
 
 /// A coordinator: broker, host and port; or why there is none.
@@ -88,7 +97,7 @@ fn answer_all(version: i16, keys: Vec<StrBytes>, find: impl Fn(&str) -> Found) -
             .with_error_message(message)
     };
     let mut coordinators = keys.into_iter().map(coordinator);
-    let response = if version >= 4 {
+    let response = if version >= BATCHED_FROM {
         FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
     } else {
         let one = coordinators.next().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What the handlers of the group APIs have in common: which coordinator is asked, and how its answers come back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
@@ -84,6 +85,13 @@ where
         let answers = self.answers.drain(..).flatten().collect();
         Ok(Resume::Reply(finish(cx.version, answers)?))
     }
+}
+
+/// The values in their order, each once: what a request costs stays within what it carries, however often it repeats
+/// itself.
+pub(super) fn distinct<T: Ord + Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    values.into_iter().filter(|value| seen.insert(value.clone())).collect()
 }
 
 /// A string of a request, kept beyond its frame.

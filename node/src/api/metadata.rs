@@ -3,8 +3,6 @@
 mod auto_create;
 mod response;
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{ApiKey, MetadataRequest};
@@ -13,6 +11,7 @@ use millrace_types::{ErrorCode, TopicId};
 
 use self::auto_create::Creating;
 use self::response::{Item, Options};
+use super::groups::distinct;
 use super::{Api, Context, Step};
 use crate::wire::{self, WireError};
 
@@ -55,12 +54,6 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
 fn refuse(topic: MetadataRequestTopic) -> Item {
     let name = topic.name.map_or_else(StrBytes::default, |name| name.0);
     Item::Error { name, error: ErrorCode::InvalidRequest }
-}
-
-/// The values in their order, each once.
-fn distinct<T: Ord + Clone>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut seen = BTreeSet::new();
-    values.filter(|value| seen.insert(value.clone())).collect()
 }
 
 #[cfg(test)]

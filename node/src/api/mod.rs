@@ -5,6 +5,7 @@
 //! requests; what a connection remembers is in its [`Session`](crate::connection::Session).
 
 mod alter_configs;
+mod alter_replica_log_dirs;
 mod api_versions;
 mod authorized;
 mod config_resource;
@@ -18,6 +19,10 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_quorum;
+mod describe_topic_partitions;
+mod elect_leaders;
+mod features;
 mod fetch;
 mod find_coordinator;
 mod groups;
@@ -27,6 +32,7 @@ mod init_producer_id;
 mod join_group;
 mod leaders;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;

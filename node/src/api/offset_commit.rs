@@ -1,5 +1,7 @@
 //! `OffsetCommit` (key 8): a group's offsets are committed.
 
+mod oldest;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,25 +10,30 @@ use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponseParti
 use kafka_protocol::messages::{ApiKey, OffsetCommitRequest, OffsetCommitResponse};
 use millrace_coordinator::{CommitOffset, CommitOffsets, CommitTopic, GroupRequest, GroupResponse};
 use millrace_metadata::Image;
-use millrace_types::ErrorCode;
+use millrace_types::{ErrorCode, Timestamp};
 
 use super::groups::{self, Answered};
 use super::{Api, Context, Step};
 use crate::wire::{self, Frame, WireError};
 
 /// The API `OffsetCommit`. Version 1, which Apache Kafka 4 has removed, is not in the codec.
-pub(super) const API: Api = Api { key: ApiKey::OffsetCommit, min: 2, advertised_min: 2, max: 9, handle };
+pub(super) const API: Api =
+    Api { key: ApiKey::OffsetCommit, min: oldest::VERSION, advertised_min: oldest::VERSION, max: 9, handle };
 
 fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
-    let request: OffsetCommitRequest = wire::decode(body, cx.version)?;
+    let (request, timestamps) = match cx.version {
+        oldest::VERSION => oldest::decode(&body)?,
+        version => (wire::decode::<OffsetCommitRequest>(body, version)?, Vec::new()),
+    };
+    let mut timestamps = timestamps.into_iter();
     let image = cx.directory.image();
     let mut pending = Pending { response: OffsetCommitResponse::default(), slots: Vec::new() };
     let mut topics = Vec::new();
     for topic in request.topics {
-        topics.extend(pending.add(&image, topic));
+        topics.extend(pending.add(&image, topic, &mut timestamps));
     }
     if topics.is_empty() {
-        return cx.reply(&pending.response);
+        return Ok(Step::Reply(oldest::encode(&pending.response, cx.version)?));
     }
     let commit = CommitOffsets {
         group: groups::text(&request.group_id),
@@ -51,14 +58,20 @@ struct Pending {
 
 impl Pending {
     /// Takes a topic of the request; what is returned is for the coordinator. Partitions that do not exist are answered
-    /// here.
-    fn add(&mut self, image: &Image, topic: OffsetCommitRequestTopic) -> Option<CommitTopic> {
+    /// here. `timestamps` yields the commit timestamp of each partition, or nothing where the version has none.
+    fn add(
+        &mut self,
+        image: &Image,
+        topic: OffsetCommitRequestTopic,
+        timestamps: &mut impl Iterator<Item = Timestamp>,
+    ) -> Option<CommitTopic> {
         let known = image.topic(&topic.name);
         let mut results = Vec::with_capacity(topic.partitions.len());
         let mut positions = Vec::new();
         let mut partitions = Vec::new();
         for (at, offset) in topic.partitions.into_iter().enumerate() {
             let partition = offset.partition_index;
+            let commit_timestamp = timestamps.next().filter(|at| *at >= 0);
             let exists = known.is_some_and(|known| known.assignment(partition).is_some());
             let error = if exists { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
             results.push(
@@ -71,6 +84,7 @@ impl Pending {
                     offset: offset.committed_offset,
                     leader_epoch: offset.committed_leader_epoch,
                     metadata: groups::optional(offset.committed_metadata.as_ref()).unwrap_or_default(),
+                    commit_timestamp,
                 });
             }
         }
@@ -102,6 +116,6 @@ impl Pending {
                 }
             }
         }
-        wire::encode_body(&self.response, version)
+        oldest::encode(&self.response, version)
     }
 }

@@ -1,5 +1,7 @@
 //! `OffsetFetch` (key 9): a group's committed offsets, from version 8 on of several groups.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -25,8 +27,8 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
 }
 
 fn fetch_one(cx: &mut Context<'_>, request: OffsetFetchRequest) -> Result<Step, WireError> {
-    let of_topic = |topic: &OffsetFetchRequestTopic| wanted(&topic.name, &topic.partition_indexes);
-    let topics: Option<Vec<_>> = request.topics.map(|topics| topics.iter().map(of_topic).collect());
+    let of_topic = |topic: OffsetFetchRequestTopic| (topic.name, topic.partition_indexes);
+    let topics = request.topics.map(|topics| wanted(topics.into_iter().map(of_topic)));
     let asked = topics.clone();
     let fetch = FetchOffsets { group: groups::text(&request.group_id), topics, require_stable: request.require_stable };
     groups::ask(cx, &fetch.group.clone(), GroupRequest::Fetch(fetch), move |version, answer| {
@@ -59,15 +61,19 @@ fn fetch_groups(cx: &mut Context<'_>, request: OffsetFetchRequest) -> Result<Ste
     let mut responses = Vec::with_capacity(request.groups.len());
     let mut calls = Vec::new();
     let mut positions = Vec::new();
-    for (at, OffsetFetchRequestGroup { group_id, topics, .. }) in request.groups.into_iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for OffsetFetchRequestGroup { group_id, topics, .. } in request.groups {
+        if !seen.insert(group_id.clone()) {
+            continue;
+        }
         let mut response = OffsetFetchResponseGroup::default().with_group_id(group_id.clone());
         match groups::partition_of(&image, &group_id) {
             Ok(partition) => {
-                let of_topic = |topic: &OffsetFetchRequestTopics| wanted(&topic.name, &topic.partition_indexes);
-                let topics = topics.map(|topics| topics.iter().map(of_topic).collect());
+                let of_topic = |topic: OffsetFetchRequestTopics| (topic.name, topic.partition_indexes);
+                let topics = topics.map(|topics| wanted(topics.into_iter().map(of_topic)));
                 let fetch = FetchOffsets { group: groups::text(&group_id), topics, require_stable };
                 calls.push((partition, GroupRequest::Fetch(fetch)));
-                positions.push(at);
+                positions.push(responses.len());
             }
             Err(error) => response.error_code = error.code(),
         }
@@ -85,8 +91,15 @@ fn fetch_groups(cx: &mut Context<'_>, request: OffsetFetchRequest) -> Result<Ste
     })
 }
 
-fn wanted(name: &TopicName, partitions: &[i32]) -> TopicPartitions {
-    TopicPartitions { name: groups::text(name), partitions: partitions.to_vec() }
+/// The partitions to fetch, each once: an offset can have a text of kilobytes, its number in the request has four bytes.
+fn wanted(topics: impl Iterator<Item = (TopicName, Vec<i32>)>) -> Vec<TopicPartitions> {
+    let mut seen = BTreeMap::<TopicName, BTreeSet<i32>>::new();
+    let fresh = |(name, partitions): (TopicName, Vec<i32>)| {
+        let seen = seen.entry(name.clone()).or_default();
+        let partitions = partitions.into_iter().filter(|partition| seen.insert(*partition)).collect();
+        TopicPartitions { name: groups::text(&name), partitions }
+    };
+    topics.map(fresh).collect()
 }
 
 fn fetched(answer: Answered) -> Result<Vec<FetchedTopic>, ErrorCode> {

@@ -30,6 +30,9 @@ const SERVED_FROM: i16 = 3;
 /// First version that allows Zstandard (KIP-110).
 const ZSTD_FROM: i16 = 7;
 
+/// The replicas that are in sync with a leader, itself included: no other broker follows it.
+const IN_SYNC: usize = 1;
+
 fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     if cx.version < SERVED_FROM {
         return legacy::refuse(cx, &body);
@@ -52,7 +55,8 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
         producing.topic(topic.name.clone());
         let found = lookup::topic_by_name(&image, &topic.name);
         for data in topic.partition_data {
-            let target = acks.and_then(|acks| Ok(Target { acks, deadline, topic: writable(found?)? }));
+            // In Kafka's order: is it there, are the acks valid, may it be written.
+            let target = found.and_then(|topic| Ok(Target { acks: acks?, deadline, topic: writable(topic)? }));
             match target.map_err(Verdict::refused).and_then(|target| send(cx, target, data.index, data.records)) {
                 Ok((token, partition)) => producing.expect(partition, token),
                 Err(verdict) => producing.settle(cx, data.index, verdict),
@@ -84,6 +88,9 @@ fn send(
     let view = lookup::hosted(cx.directory, target.topic, number);
     let partition = TopicPartition::new(target.topic.id, number);
     view.map_err(|error| Verdict::refused(error).at(partition))?;
+    if target.acks == Acks::All && IN_SYNC < min_in_sync(target.topic, number) {
+        return Err(Verdict::refused(ErrorCode::NotEnoughReplicas));
+    }
     let records = records.unwrap_or_default();
     if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
         // No transaction is ever begun here, so no producer has one open.
@@ -93,6 +100,13 @@ fn send(
     let batches = ValidBatches::check(records, &limits, cx.now.wall).map_err(|error| Verdict::bad_batch(&error))?;
     let op = PartitionOp::Produce { batches, acks: target.acks, deadline: target.deadline };
     Ok((cx.call_partition(partition, op), partition))
+}
+
+/// The replicas that must be in sync for acks=all: `min.insync.replicas`, but never more than the partition has. Kafka
+/// caps it in the same way since version 3.7, so that a larger value does not stop a topic of few replicas.
+fn min_in_sync(topic: &Topic, number: i32) -> usize {
+    let replicas = topic.assignment(number).map_or(0, |assignment| assignment.replicas.len());
+    usize::try_from(topic.settings.min_insync_replicas).unwrap_or(usize::MAX).min(replicas)
 }
 
 /// What the topic and the request's version allow of a batch.

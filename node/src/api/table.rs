@@ -4,11 +4,12 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 
 use super::{
-    Context, Step, alter_configs, api_versions, create_partitions, create_topics, delete_groups, delete_records,
-    delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs, fetch, find_coordinator,
-    heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups, list_offsets,
-    list_partition_reassignments, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
-    produce, sync_group,
+    Context, Step, alter_configs, alter_replica_log_dirs, api_versions, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat,
+    incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources, list_groups,
+    list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, produce, sync_group,
 };
 use crate::wire::WireError;
 
@@ -35,13 +36,18 @@ pub const APIS: &[Api] = &[
     offset_for_leader_epoch::API,
     describe_configs::API,
     alter_configs::API,
+    alter_replica_log_dirs::API,
     describe_log_dirs::API,
     create_partitions::API,
     delete_groups::API,
+    elect_leaders::API,
     incremental_alter_configs::API,
     list_partition_reassignments::API,
     offset_delete::API,
+    describe_quorum::API,
     describe_cluster::API,
+    list_config_resources::API,
+    describe_topic_partitions::API,
 ];
 
 /// The API with this key on the wire; `None` when it is not served.

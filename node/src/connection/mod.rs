@@ -2,11 +2,11 @@
 
 mod core;
 mod event;
+#[cfg(test)]
+mod fuzz;
 mod outbox;
 mod request;
 mod session;
-#[cfg(test)]
-mod fuzz;
 #[cfg(test)]
 mod tests;
 mod watches;

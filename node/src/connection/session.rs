@@ -22,8 +22,6 @@ pub struct Session {
     pub connection: ConnectionId,
     /// Where it came from.
     pub origin: Origin,
-    /// Name and version of the client's software (KIP-511), empty until it said them.
-    pub client_software: (Arc<str>, Arc<str>),
     /// The high watermarks this connection waits for.
     pub(crate) watches: Watches,
 }
@@ -32,6 +30,6 @@ impl Session {
     /// The session of a connection that has not sent anything.
     #[must_use]
     pub fn new(connection: ConnectionId, origin: Origin) -> Self {
-        Self { connection, origin, client_software: (Arc::from(""), Arc::from("")), watches: Watches::default() }
+        Self { connection, origin, watches: Watches::default() }
     }
 }

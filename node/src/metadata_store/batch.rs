@@ -9,6 +9,18 @@ use crate::call::ReplyTo;
 /// An answer, and the partitions of this broker whose leaders it waits for.
 pub(super) type Held = (ReplyTo, CommandResult, Vec<TopicPartition>);
 
+/// Bytes of the largest entry; the journal takes records that are somewhat longer, and a longer one would end the store.
+pub(super) const MAX_ENTRY_BYTES: usize = 7 * 1024 * 1024;
+
+/// Why an entry was not added; the batch is as it was after [`AddError::TooLarge`] alone.
+#[derive(Debug)]
+pub(super) enum AddError {
+    /// It has more than [`MAX_ENTRY_BYTES`].
+    TooLarge(usize),
+    /// It does not apply, or cannot be encoded.
+    Broken(String),
+}
+
 /// What one `Persist` makes durable.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -38,9 +50,14 @@ impl Batch {
     }
 
     /// Applies an entry to the batch's state and adds its record.
-    pub(super) fn add(&mut self, entry: Entry, records: &mut Vec<Bytes>) -> Result<(), String> {
-        apply(&mut self.after, &entry).map_err(|error| error.to_string())?;
-        let record = entry_record(&entry, &self.after).map_err(|error: EntryError| error.to_string())?;
+    pub(super) fn add(&mut self, entry: Entry, records: &mut Vec<Bytes>) -> Result<(), AddError> {
+        let unwritable = |error: EntryError| AddError::Broken(error.to_string());
+        let bytes = entry.encode().map_err(unwritable)?.len();
+        if bytes > MAX_ENTRY_BYTES {
+            return Err(AddError::TooLarge(bytes));
+        }
+        apply(&mut self.after, &entry).map_err(|error| AddError::Broken(error.to_string()))?;
+        let record = entry_record(&entry, &self.after).map_err(unwritable)?;
         self.size.0 += 1;
         self.size.1 += record.len();
         records.push(Bytes::from(record));

@@ -17,7 +17,7 @@ use millrace_metadata::{
 use millrace_storage::DiskError;
 use millrace_types::{BrokerId, ErrorCode, Instant, Now};
 
-use super::batch::{Batch, Held};
+use super::batch::{AddError, Batch, Held};
 use super::event::{MetadataEffect, MetadataEvent};
 use super::leaders::Awaited;
 use super::replicas;
@@ -143,7 +143,7 @@ impl MetadataStore {
             return;
         }
         if let Err(error) = batch.add(Entry::new(changes), &mut records) {
-            tracing::error!(%error, "the registration of this broker does not apply to the metadata");
+            tracing::error!(?error, "the registration of this broker does not apply to the metadata");
             self.poisoned = true;
             self.serve(out);
             return;
@@ -207,16 +207,18 @@ impl MetadataStore {
             let Planned { entry, result } = plan(&batch.after, &mut self.ids, command);
             let created =
                 entry.as_ref().map_or_else(Vec::new, |entry| replicas::created_by(entry, &batch.after, self.id()));
-            let added = entry.map_or(Ok(()), |entry| batch.add(entry, &mut records));
-            if let Err(error) = added {
-                // The plan and the state transition disagree: nothing of the batch may become durable.
-                tracing::error!(%error, "a planned metadata entry does not apply; no further change is taken");
-                self.poisoned = true;
-                out.push(MetadataEffect::Answer { to: from, result: storage_failed() });
-                self.fail(batch, out);
-                return;
+            match entry.map_or(Ok(()), |entry| batch.add(entry, &mut records)) {
+                Ok(()) => batch.answers.push((from, result, created)),
+                Err(AddError::TooLarge(bytes)) => batch.answers.push((from, too_large(bytes), Vec::new())),
+                Err(AddError::Broken(error)) => {
+                    // The plan and the state transition disagree: nothing of the batch may become durable.
+                    tracing::error!(%error, "a planned metadata entry does not apply; no further change is taken");
+                    self.poisoned = true;
+                    out.push(MetadataEffect::Answer { to: from, result: storage_failed() });
+                    self.fail(batch, out);
+                    return;
+                }
             }
-            batch.answers.push((from, result, created));
         }
         if records.is_empty() {
             // Nothing changed: the answers tell about the durable state and leave at once.
@@ -313,6 +315,11 @@ impl MetadataStore {
             out.push(MetadataEffect::Answer { to, result: storage_failed() });
         }
     }
+}
+
+fn too_large(bytes: usize) -> CommandResult {
+    let text = format!("The change takes {bytes} bytes of metadata, more than one entry may have; make it in parts.");
+    CommandResult::Failed(ItemError::new(ErrorCode::InvalidRequest, text))
 }
 
 fn storage_failed() -> CommandResult {

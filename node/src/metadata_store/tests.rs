@@ -11,7 +11,7 @@ use millrace_metadata::{
     Broker, Command, CommandResult, ConfigOperation, ConfigResource, CreatePartitions, CreateTopics, DeleteTopics,
     Endpoint, Image, ItemError, NewPartitions, NewTopic, ResourceChange, SetConfigs, TopicRef,
 };
-use millrace_storage::DiskError;
+use millrace_storage::{DiskError, JournalOptions};
 use millrace_types::{BrokerId, DirectoryId, ErrorCode, Instant, Now, TopicPartition};
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use super::store::{MAX_QUEUED, SNAPSHOT_ENTRIES};
 use super::{LEADER_WAIT, MetadataEffect, MetadataEvent, MetadataStore, StoreOptions};
 use crate::call::{Caller, ReplyTo};
 use crate::core::Core;
+use crate::replica::mutation::{Mutation, set_broken};
 
 /// What a store asked for, carried out as far as the test wants it.
 struct Host {
@@ -225,6 +226,25 @@ fn an_answer_waits_for_the_disk_and_for_the_leaders() {
     host.lead();
     assert!(is_ok(host.answer(token)));
     assert_eq!(host.order, ["persist", "publish", "answer"]);
+}
+
+/// Whether what was published and answered is there after a crash in the middle of the write.
+fn answers_are_durable() -> bool {
+    let mut host = Host::started();
+    let token = host.create("t", 1);
+    host.lead();
+    let told = host.answer(token).is_some() || host.image().topic("t").is_some();
+    let next = Host::open(host.journal.clone(), 2);
+    !told || next.store.image().topic("t").is_some()
+}
+
+#[test]
+fn an_answer_before_its_entry_is_durable_is_caught() {
+    assert!(answers_are_durable());
+    set_broken(Some(Mutation::AnswerMetadataBeforeDurable));
+    let durable = answers_are_durable();
+    set_broken(None);
+    assert!(!durable, "nobody would notice");
 }
 
 #[test]
@@ -460,6 +480,46 @@ fn ten_thousand_partitions_are_one_entry() {
     host.lead();
     assert!(is_ok(host.answer(token)));
     assert_eq!(host.image().epoch(), epoch + 1);
+}
+
+#[test]
+fn an_entry_that_the_journal_cannot_take_is_refused_alone() {
+    let mut host = Host::started();
+    let configs: Vec<(String, Option<String>)> = [
+        ("cleanup.policy", "delete"),
+        ("compression.type", "producer"),
+        ("file.delete.delay.ms", "1000000000"),
+        ("flush.messages", "1000000000"),
+        ("flush.ms", "1000000000"),
+        ("index.interval.bytes", "1000000000"),
+        ("max.message.bytes", "1000000000"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("min.insync.replicas", "1"),
+        ("retention.bytes", "1000000000"),
+        ("retention.ms", "1000000000"),
+        ("segment.bytes", "1000000000"),
+        ("segment.jitter.ms", "1000000000"),
+        ("segment.ms", "1000000000"),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
+    .collect();
+    let wide = |number: usize| NewTopic {
+        partitions: 1,
+        configs: configs.clone(),
+        ..NewTopic::with_defaults(format!("{number:0249}"))
+    };
+    let topics: Vec<NewTopic> = (0..10_000).map(wide).collect();
+    let large = host.send(Command::CreateTopics(CreateTopics { topics: topics.clone(), validate_only: false }));
+    assert!(host.pending.is_empty(), "nothing was written");
+    assert!(failed_with(host.answer(large), ErrorCode::InvalidRequest));
+    assert!(!host.store.is_poisoned());
+    let topics = topics[..5_000].to_vec();
+    let half = host.send(Command::CreateTopics(CreateTopics { topics, validate_only: false }));
+    assert!(host.pending[0].1[0].len() < JournalOptions::default().max_record);
+    host.write();
+    host.lead();
+    assert!(is_ok(host.answer(half)));
 }
 
 #[test]

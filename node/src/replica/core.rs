@@ -126,6 +126,13 @@ impl Replica {
         self.partition
     }
 
+    /// Whether everything in the log is durable. A host that stops leaves no clean marker behind a replica of which this
+    /// does not hold: it failed, or never came to flush what opening the log found.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.log.flushed_offset() >= self.log.log_end()
+    }
+
     pub(super) fn high_watermark(&self) -> Offset {
         self.view.log.high_watermark()
     }

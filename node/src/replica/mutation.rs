@@ -27,7 +27,7 @@ thread_local! {
 
 /// Breaks `mutation` on this thread until the next call.
 #[cfg(any(test, feature = "mutations"))]
-pub(super) fn set_broken(mutation: Option<Mutation>) {
+pub(crate) fn set_broken(mutation: Option<Mutation>) {
     BROKEN.set(mutation);
 }
 

@@ -63,7 +63,11 @@ impl Replica {
         let appended = match self.log.append(batches, self.epoch, now) {
             Ok(appended) => appended,
             Err(error) => {
-                let fatal = if let AppendError::Storage(disk) = &error { Some(disk.clone()) } else { None };
+                // What fails before anything is written, such as opening one file too many, leaves the log as it was.
+                let fatal = match &error {
+                    AppendError::Storage(disk) if self.log.is_poisoned() => Some(disk.clone()),
+                    _ => None,
+                };
                 answer(out, from, PartitionAnswer::Refused { error, log_start: self.log.log_start() });
                 if let Some(disk) = fatal {
                     self.fail(&disk, out);

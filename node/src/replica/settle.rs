@@ -81,21 +81,24 @@ impl Replica {
         let due = self.log.maintain(now, high_watermark);
         let (soonest, regular) = (now.instant.after(MIN_CHECK), now.instant.after(self.check_interval));
         self.next_check = due.next.map_or(regular, |next| next.min(regular)).max(soonest);
-        if due.records.is_empty() {
+        // A file must not go before the log start offset that gave it up is durable: the next start would take it for
+        // lost. A put completes after all that were asked for before it.
+        if due.records.is_empty() && (due.jobs.is_empty() || self.puts.is_empty()) {
             out.extend(due.jobs.into_iter().map(ReplicaEffect::Run));
         } else {
             self.puts.put(due.records, Purpose::Retention(due.jobs), out);
         }
     }
 
-    /// Takes the next flush if none is under way and the topic wants one.
+    /// Takes the next flush if none is under way and the topic wants one, or a segment was rolled.
     fn flush_if_due(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let unflushed = self.log.unflushed_records();
         if self.flushing || unflushed == 0 {
             return;
         }
         let due = unflushed >= self.log.config().flush_messages || self.flush_deadline(now) <= now.instant;
-        if due && let Some(work) = self.log.take_flush() {
+        let work = if due { self.log.take_flush() } else { self.log.take_rolled_flush() };
+        if let Some(work) = work {
             self.flush(work, out);
         }
     }

@@ -92,12 +92,14 @@ impl Storage {
         match work {
             Work::Flush(partition, work) => {
                 let (upto, epoch, result) = (work.upto, work.epoch, work.run());
+                let suspect = result.is_err() && !work.rewritten;
                 self.flushes += 1;
                 // As the flusher notes it. A cut or a removal that is put later comes later here, too: work is done in
                 // the order it was asked for, so no note outlives what voids it.
                 let tp = partition;
-                let note = if result.is_ok() { QRecord::Flushed { tp, upto } } else { QRecord::Suspect { tp } };
-                self.qstate.put(&[note]).expect("room");
+                let flushed = result.is_ok().then_some(QRecord::Flushed { tp, upto });
+                let note: Vec<_> = flushed.into_iter().chain(suspect.then_some(QRecord::Suspect { tp })).collect();
+                self.qstate.put(&note).expect("room");
                 Done::Replica(partition, ReplicaEvent::Flushed { upto, epoch, result })
             }
             Work::Put(partition, token, records) => {

@@ -8,7 +8,8 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Request};
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::{
-    Broker, Change, Command, CreateTopics, Endpoint, Entry, Image, Local, NewTopic, TopicIds, apply, plan,
+    Broker, Change, Command, CommandResult, CreateTopics, Endpoint, Entry, Image, Local, NewTopic, TopicIds, apply,
+    plan,
 };
 use millrace_storage::{CrashKind, SimDisk};
 use millrace_types::{Instant, Now, TopicId, TopicPartition};
@@ -153,6 +154,22 @@ impl World {
         let mut image = Image::clone(&self.shared.directory.image());
         command(&mut image, &mut self.ids, change);
         self.shared.directory.publish_image(Arc::new(image));
+    }
+
+    /// Carries out a command and publishes the image, if it has changed.
+    pub(crate) fn carry_out(&mut self, command: Command) -> CommandResult {
+        let mut image = Image::clone(&self.shared.directory.image());
+        let planned = plan(&image, &mut self.ids, command);
+        if let Some(entry) = &planned.entry {
+            apply(&mut image, entry).expect("a planned entry applies");
+            self.shared.directory.publish_image(Arc::new(image));
+        }
+        planned.result
+    }
+
+    /// The core of a replica.
+    pub(crate) fn replica(&self, partition: TopicPartition) -> &Replica {
+        &self.replicas[&partition]
     }
 
     fn start_replica(&mut self, partition: TopicPartition) {

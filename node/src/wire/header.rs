@@ -19,8 +19,8 @@ pub struct RequestHeader {
 }
 
 impl RequestHeader {
-    /// Reads the header and leaves the body in `frame`. Behind an unknown key, or an unsupported version of a known one,
-    /// nothing but the fixed fields is read, since the rest of the header cannot be known.
+    /// Reads the header and leaves the body in `frame`. Behind an unknown key nothing but the fixed fields is read, since
+    /// the rest of the header cannot be known.
     ///
     /// # Errors
     /// When the frame is too short or the client id is no UTF-8.

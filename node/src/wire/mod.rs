@@ -9,17 +9,19 @@ mod fetch_response;
 mod frame;
 mod header;
 mod layout;
+mod reader;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Encodable, Request};
 use thiserror::Error;
 
+pub use bounds::MAX_ELEMENTS;
 #[cfg(test)]
 pub(crate) use bounds::tests::write as write_shape;
-pub use bounds::MAX_ELEMENTS;
 pub use fetch_response::encode_fetch;
 pub use frame::Frame;
 pub use header::{RequestHeader, respond};
+pub(crate) use reader::Reader;
 
 /// Why a request could not be read or a response not be written.
 #[derive(Debug, Error, PartialEq, Eq)]

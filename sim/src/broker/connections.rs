@@ -59,11 +59,21 @@ impl Process {
         sent
     }
 
+    /// Ends every connection; requests under way are not answered.
+    pub(super) fn hang_up_all(&mut self, port: &mut Port<'_>) -> Vec<ToClient> {
+        let links: Vec<u64> = self.connections.keys().map(|id| id.0).collect();
+        let mut sent = Vec::new();
+        for link in links {
+            sent.extend(self.hung_up(port, link));
+            sent.push(ToClient::Closed(link));
+        }
+        sent
+    }
+
     /// Hands frames over while the core takes them.
     fn pull(&mut self, port: &mut Port<'_>, id: ConnectionId) -> Vec<ToClient> {
         let mut sent = Vec::new();
-        loop {
-            let Some(conn) = self.connections.get_mut(&id) else { break };
+        while let Some(conn) = self.connections.get_mut(&id) {
             if !conn.core.wants_frames() {
                 break;
             }
@@ -74,7 +84,12 @@ impl Process {
     }
 
     /// An event for a connection, and the frames that it then takes.
-    pub(super) fn connection(&mut self, port: &mut Port<'_>, id: ConnectionId, event: ConnectionEvent) -> Vec<ToClient> {
+    pub(super) fn connection(
+        &mut self,
+        port: &mut Port<'_>,
+        id: ConnectionId,
+        event: ConnectionEvent,
+    ) -> Vec<ToClient> {
         let mut sent = self.step_connection(port, id, event);
         sent.extend(self.pull(port, id));
         sent

@@ -1,5 +1,6 @@
 //! Steps of the cores behind the connections, and what their effects mean here.
 
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
@@ -7,15 +8,15 @@ use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
-use millrace_node::{Answer, Call, Caller, Core, ReplyTo};
-use millrace_storage::{Log, LogError, Recovery};
+use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, ReplyTo};
+use millrace_storage::{BatchHeader, Log, LogError, Recovery};
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
 use super::Notice;
 use super::connections::ToClient;
 use super::disk_work::Job;
 use super::port::{Event, Port, Who};
-use super::process::{Hosted, Process, Remembered};
+use super::process::{End, Hosted, Process, Remembered};
 
 impl Process {
     /// Lets something happen; what it has for the network comes back.
@@ -111,9 +112,12 @@ impl Process {
                     self.shared.directory.publish_image(image);
                     self.registered = true;
                 }
+                // The next start makes what came too late.
+                MetadataEffect::CreateReplica { .. } if self.end != End::Serving => {}
                 MetadataEffect::CreateReplica { partition, mut config } => {
                     config.open_segments = self.open_segments.clone();
                     config.segment_bytes /= self.segment_divisor;
+                    config.initial_segment_bytes /= self.segment_divisor;
                     let remembered = self.remembered.remove(&partition).unwrap_or_default();
                     self.opening.insert(partition);
                     self.threads.job(Job::Open(partition, Box::new(config), Box::new(remembered)));
@@ -122,6 +126,7 @@ impl Process {
                 MetadataEffect::ConfigureReplica { partition, mut config } => {
                     config.open_segments = self.open_segments.clone();
                     config.segment_bytes /= self.segment_divisor;
+                    config.initial_segment_bytes /= self.segment_divisor;
                     let event = Event::Replica(partition, ReplicaEvent::Configure(Box::new(config)));
                     port.mail(Who::Metadata, Who::Replica(partition), event);
                 }
@@ -161,6 +166,7 @@ impl Process {
             Err(error) => {
                 port.note(format_args!("{partition} cannot be opened: {error}"));
                 port.notices.push(Notice::Offline { partition });
+                self.offline = true;
                 return;
             }
         };
@@ -187,7 +193,8 @@ impl Process {
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
         self.replicas.insert(partition, Hosted { core, view, led: false });
-        port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, ReplicaEvent::Start));
+        let first = if self.end == End::Serving { ReplicaEvent::Start } else { ReplicaEvent::Stop };
+        port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
     }
 
     fn replica(&mut self, port: &mut Port<'_>, partition: TopicPartition, event: ReplicaEvent) {
@@ -199,8 +206,17 @@ impl Process {
             return;
         };
         let mut effects = Vec::new();
-        port.note(format_args!("{partition} {}", name(&event)));
+        match &event {
+            ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
+                let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
+                port.note(format_args!(
+                    "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
+                ));
+            }
+            other => port.note(format_args!("{partition} {}", name(other))),
+        }
         hosted.core.step(port.now, event, &mut effects);
+        let high_watermark = hosted.view.log.high_watermark();
         let mut stopped = false;
         for effect in effects {
             match effect {
@@ -208,7 +224,16 @@ impl Process {
                 ReplicaEffect::Flush(work) => self.threads.flush(partition, work),
                 ReplicaEffect::Prepare(job) => self.threads.job(Job::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.threads.job(Job::Run(job)),
-                ReplicaEffect::Answer { to, answer } => self.answer(port, from, to, Answer::Partition(answer)),
+                ReplicaEffect::Answer { to, answer } => {
+                    if let PartitionAnswer::Refused { error, .. } = &answer {
+                        port.note(format_args!("{partition} refuses: {error}"));
+                    }
+                    if let PartitionAnswer::Produced { base_offset, .. } = answer {
+                        port.note(format_args!("{partition} acknowledges {base_offset}"));
+                        port.notices.push(Notice::Acknowledged { partition, offset: base_offset, high_watermark });
+                    }
+                    self.answer(port, from, to, Answer::Partition(answer));
+                }
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }
@@ -271,7 +296,19 @@ impl Process {
 
 /// The name of an event's kind: the start of its debug text, without what it carries.
 fn name(event: &impl std::fmt::Debug) -> String {
-    let text = format!("{event:?}");
-    let end = text.find([' ', '(', '{']).unwrap_or(text.len());
-    text[..end].to_owned()
+    let mut start = Start(String::new());
+    // The text is broken off where the name ends.
+    let _broken_off = write!(start, "{event:?}");
+    start.0
+}
+
+/// Takes a name and refuses what follows on it.
+struct Start(String);
+
+impl fmt::Write for Start {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.find([' ', '(', '{']);
+        self.0.push_str(&text[..end.unwrap_or(text.len())]);
+        if end.is_some() { Err(fmt::Error) } else { Ok(()) }
+    }
 }

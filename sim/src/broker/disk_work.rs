@@ -20,6 +20,7 @@ use millrace_storage::{
 };
 use millrace_types::TopicPartition;
 
+use super::Notice;
 use super::port::{Event, Port, Who};
 use super::process::{Process, Remembered};
 
@@ -50,6 +51,9 @@ enum Putter {
     Removal(TopicPartition),
 }
 
+/// Records for the write-ahead store, and who waits for them.
+type Put = (Putter, Vec<QRecord>);
+
 #[derive(Debug)]
 struct Persist {
     token: u64,
@@ -74,8 +78,8 @@ pub(super) struct Threads {
     sync_all_above: usize,
     flushes: VecDeque<(TopicPartition, FlushWork)>,
     flushing: Option<Running<Vec<(TopicPartition, FlushWork)>, Outcome>>,
-    puts: VecDeque<(Putter, Vec<QRecord>)>,
-    putting: Option<Running<Vec<(Putter, Vec<QRecord>)>, Vec<Outcome>>>,
+    puts: VecDeque<Put>,
+    putting: Option<Running<Vec<Put>, Vec<Outcome>>>,
     /// Flushed offsets to be noted with the next commit.
     notes: Vec<QRecord>,
     forgotten: BTreeSet<TopicPartition>,
@@ -162,7 +166,7 @@ impl Threads {
         disk.sync_all().inspect_err(|_| self.sync_all_above = usize::MAX)
     }
 
-    fn commit(&mut self, group: &[(Putter, Vec<QRecord>)]) -> Vec<Outcome> {
+    fn commit(&mut self, group: &[Put]) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = group.iter().map(|(_, records)| self.qstate.put(records)).collect();
         self.note();
         let flushed = self.qstate.flush();
@@ -192,7 +196,8 @@ impl Threads {
             let end = rest.iter().position(|persist| persist.snapshot.is_some()).map_or(rest.len(), |at| at + 1);
             let (now, later) = rest.split_at(end);
             rest = later;
-            let records: Vec<&[u8]> = now.iter().flat_map(|persist| persist.records.iter().map(|record| &**record)).collect();
+            let records: Vec<&[u8]> =
+                now.iter().flat_map(|persist| persist.records.iter().map(|record| &**record)).collect();
             let written = self.journal.append(&records).and_then(|_sequence| self.journal.flush());
             let written = written.map_err(disk_error);
             if let (Ok(()), Some(snapshot)) = (&written, now.last().and_then(|persist| persist.snapshot.as_deref())) {
@@ -285,8 +290,14 @@ impl Process {
         port.note(format_args!("flushed {} ok={}", work.len(), outcome.is_ok()));
         for (partition, work) in work {
             let (upto, epoch, result) = (work.upto, work.epoch, outcome.clone());
-            let note = QRecord::Flushed { tp: partition, upto };
-            self.threads.notes.push(if result.is_ok() { note } else { QRecord::Suspect { tp: partition } });
+            if result.is_err() {
+                port.notices.push(Notice::FlushFailed { partition });
+            }
+            match &result {
+                Ok(()) => self.threads.notes.push(QRecord::Flushed { tp: partition, upto }),
+                Err(_) if work.rewritten => {}
+                Err(_) => self.threads.notes.push(QRecord::Suspect { tp: partition }),
+            }
             let event = Event::Replica(partition, ReplicaEvent::Flushed { upto, epoch, result });
             port.mail(Who::Metadata, Who::Replica(partition), event);
         }

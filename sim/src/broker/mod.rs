@@ -33,6 +33,20 @@ pub enum Notice {
         /// The partition.
         partition: TopicPartition,
     },
+    /// A flush of a log has failed.
+    FlushFailed {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// A replica has acknowledged a batch.
+    Acknowledged {
+        /// The partition.
+        partition: TopicPartition,
+        /// Offset of its first record.
+        offset: i64,
+        /// The high watermark at that moment.
+        high_watermark: i64,
+    },
     /// Every core has stopped and the directory is marked clean.
     StoppedCleanly,
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use millrace_node::ConnectionId;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::replica::ReplicaEvent;
-use millrace_node::ConnectionId;
 use millrace_types::{Instant, Now, TopicPartition};
 
 use super::Notice;

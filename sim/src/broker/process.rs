@@ -11,7 +11,7 @@ use millrace_node::{ConnectionId, PartitionView, Shared};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
 use millrace_types::{Instant, LeaderEpoch, TopicPartition};
 
-use super::connections::Conn;
+use super::connections::{Conn, ToClient};
 use super::disk_work::Threads;
 use super::port::{Event, Port, Who};
 
@@ -81,6 +81,8 @@ pub struct Process {
     pub(super) open_segments: OpenSegments,
     pub(super) segment_divisor: u64,
     pub(super) registered: bool,
+    /// A log could not be opened.
+    pub(super) offline: bool,
     pub(super) end: End,
 }
 
@@ -91,7 +93,12 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
-    pub(super) fn new(number: u64, shared: Arc<Shared>, stores: Stores, (sync_all_above, segment_divisor): (usize, u64)) -> Self {
+    pub(super) fn new(
+        number: u64,
+        shared: Arc<Shared>,
+        stores: Stores,
+        (sync_all_above, segment_divisor): (usize, u64),
+    ) -> Self {
         let Stores { data_dir, qstate, journal, store, remembered } = stores;
         Self {
             number,
@@ -110,6 +117,7 @@ impl Process {
             open_segments: OpenSegments::default(),
             segment_divisor: segment_divisor.max(1),
             registered: false,
+            offline: false,
             end: End::Serving,
         }
     }
@@ -135,7 +143,10 @@ impl Process {
     /// Whether clients can be served: the broker is registered and every replica leads, or has failed.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.registered && self.end == End::Serving && self.opening.is_empty() && self.replicas.values().all(|hosted| hosted.led)
+        self.registered
+            && self.end == End::Serving
+            && self.opening.is_empty()
+            && self.replicas.values().all(|hosted| hosted.led)
     }
 
     /// The cluster's metadata as everybody in the broker sees it.
@@ -162,24 +173,26 @@ impl Process {
         self.is_closed() || self.replicas.values().any(failed)
     }
 
-    /// Whether a store of the broker itself takes no more records.
+    /// Whether a store of the broker itself takes no more records, or a log could not be opened.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.store.is_poisoned() || self.threads.is_hurt()
+        self.offline || self.store.is_poisoned() || self.threads.is_hurt()
     }
 
-    /// Begins an orderly end.
-    pub fn stop(&mut self, port: &mut Port<'_>) {
+    /// Begins an orderly end, first of the connections; what they have for the network comes back.
+    pub fn stop(&mut self, port: &mut Port<'_>) -> Vec<ToClient> {
         if self.end != End::Serving {
-            return;
+            return Vec::new();
         }
         self.end = End::Groups;
+        let closed = self.hang_up_all(port);
         let groups: Vec<i32> = self.groups.keys().copied().collect();
         for group in groups {
             let stop = Event::Group(group, millrace_node::group::GroupEvent::Stop);
             port.mail(Who::Metadata, Who::Group(group), stop);
         }
         self.go_on_stopping(port);
+        closed
     }
 
     /// Takes the next step of an orderly end when the one before is done.

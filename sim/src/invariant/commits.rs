@@ -3,14 +3,18 @@
 use millrace_types::Offset;
 
 use super::violation;
-use crate::history::{Commit, Part, Violation};
+use crate::history::{Commit, Part, Tick, Violation};
 
-/// Checks what a group finds as its committed offset in the end; -1 is none.
+/// Checks what a group that asked at `asked` finds as its committed offset; -1 is none.
 ///
 /// # Errors
 /// No order of the commits explains it.
-pub fn check(group: &str, part: &Part, commits: &[Commit], found: Offset) -> Result<(), Violation> {
-    let last_begun = commits.iter().filter(|commit| commit.acked.is_some()).map(|commit| commit.invoked).max();
+pub fn check(group: &str, part: &Part, commits: &[Commit], (asked, found): (Tick, Offset)) -> Result<(), Violation> {
+    let last_begun = commits
+        .iter()
+        .filter(|commit| commit.acked.is_some_and(|acked| acked < asked))
+        .map(|commit| commit.invoked)
+        .max();
     let explains = |commit: &Commit| match (commit.acked, last_begun) {
         // A commit that was over before another acknowledged one began was overwritten by it.
         (Some(acked), Some(begun)) => acked >= begun || commit.invoked == begun,

@@ -23,7 +23,8 @@ impl Epochs {
         let (latest, owner) = self.latest.get(&partition).copied().unwrap_or((0, process));
         let fine = if owner == process { epoch >= latest } else { epoch > latest };
         if !fine {
-            let text = format!("{partition}: process {process} leads in epoch {epoch}, process {owner} led in {latest}");
+            let text =
+                format!("{partition}: process {process} leads in epoch {epoch}, process {owner} led in {latest}");
             return violation("epochs", text);
         }
         self.latest.insert(partition, (epoch, process));

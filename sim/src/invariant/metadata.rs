@@ -9,8 +9,12 @@ use crate::history::{History, Violation};
 /// It is gone although it was created, or there although it was deleted.
 pub fn check(history: &History, name: &str, exists: bool) -> Result<(), Violation> {
     match history.churned.get(name) {
-        Some(topic) if topic.created && !exists => violation("metadata", format!("the topic {name} was created and is gone")),
-        Some(topic) if topic.deleted && exists => violation("metadata", format!("the topic {name} was deleted and is there")),
+        Some(topic) if topic.created && !exists => {
+            violation("metadata", format!("the topic {name} was created and is gone"))
+        }
+        Some(topic) if topic.deleted && exists => {
+            violation("metadata", format!("the topic {name} was deleted and is there"))
+        }
         _ => Ok(()),
     }
 }

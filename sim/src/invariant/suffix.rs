@@ -1,4 +1,4 @@
-//! After a power loss a log that acknowledges from the page cache may have lost a suffix, and says so; one that
+//! After a power loss or a failed flush a log that acknowledges from the page cache may have lost a suffix, and says so; one that
 //! acknowledges after the flush has lost nothing.
 
 use millrace_types::Offset;
@@ -15,7 +15,7 @@ pub fn came_back(
     partition: &mut Partition,
     part: &Part,
     end: Offset,
-    power: bool,
+    may_lose: bool,
     reported: bool,
 ) -> Result<(), Violation> {
     if partition.damaged {
@@ -24,14 +24,17 @@ pub fn came_back(
     let first = partition.acked.range(end..).next().map(|(offset, _)| *offset);
     let last = partition.acked.keys().next_back().copied();
     if let (Some(first), Some(last)) = (first, last) {
-        if partition.durable || !power {
-            return violation("suffix", format!("{part} came back ending at {end}; {first} to {last} were acknowledged"));
+        if partition.durable || !may_lose {
+            return violation(
+                "suffix",
+                format!("{part} came back ending at {end}; {first} to {last} were acknowledged"),
+            );
         }
         if !reported {
             return violation("suffix", format!("{part} lost {first} to {last} and did not report it"));
         }
     }
-    if partition.durable || !power {
+    if partition.durable || !may_lose {
         return Ok(());
     }
     let seen = partition.seen.split_off(&end);

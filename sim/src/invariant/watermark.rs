@@ -19,21 +19,23 @@ impl Watermarks {
     pub fn check(&mut self, partition: TopicPartition, high_watermark: Offset) -> Result<(), Violation> {
         let before = self.0.insert(partition, high_watermark).unwrap_or(0);
         if high_watermark < before {
-            return violation("watermark", format!("{partition}: the high watermark fell from {before} to {high_watermark}"));
+            return violation(
+                "watermark",
+                format!("{partition}: the high watermark fell from {before} to {high_watermark}"),
+            );
         }
         Ok(())
     }
+}
 
-    /// A record at `offset` was acknowledged by this process.
-    ///
-    /// # Errors
-    /// The high watermark is not above it.
-    pub fn covers(&self, partition: TopicPartition, offset: Offset) -> Result<(), Violation> {
-        let high_watermark = self.0.get(&partition).copied().unwrap_or(0);
-        if high_watermark <= offset {
-            let text = format!("{partition}: {offset} is acknowledged, the high watermark is {high_watermark}");
-            return violation("watermark", text);
-        }
-        Ok(())
+/// A record at `offset` was acknowledged while the high watermark was `high_watermark`.
+///
+/// # Errors
+/// The high watermark is not above the record.
+pub fn covers(partition: TopicPartition, offset: Offset, high_watermark: Offset) -> Result<(), Violation> {
+    if high_watermark <= offset {
+        let text = format!("{partition}: {offset} is acknowledged, the high watermark is {high_watermark}");
+        return violation("watermark", text);
     }
+    Ok(())
 }

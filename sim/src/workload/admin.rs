@@ -153,7 +153,8 @@ impl Admin {
 
 /// Compares what a Metadata response lists with what was acknowledged.
 fn look(cx: &mut Context<'_>, response: &MetadataResponse) {
-    let there: Vec<String> = response.topics.iter().filter_map(|topic| Some(topic.name.as_ref()?.to_string())).collect();
+    let there: Vec<String> =
+        response.topics.iter().filter_map(|topic| Some(topic.name.as_ref()?.to_string())).collect();
     let names: Vec<String> = cx.history.churned.keys().cloned().collect();
     for name in names {
         let exists = there.contains(&name);

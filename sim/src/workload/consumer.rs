@@ -35,7 +35,14 @@ impl Consumer {
     ///
     /// # Errors
     /// The drawn configuration contradicts itself.
-    pub fn new(now: Now, name: &str, topic: &TopicOptions, steady: bool, options: &Options, mut dice: Dice) -> Result<Self, ClientError> {
+    pub fn new(
+        now: Now,
+        name: &str,
+        topic: &TopicOptions,
+        steady: bool,
+        options: &Options,
+        mut dice: Dice,
+    ) -> Result<Self, ClientError> {
         let config = consumer_config(name, options, &mut dice);
         let partitions = (0..topic.partitions).map(|partition| TopicPartition::new(topic.name, partition)).collect();
         let restart_every = (!steady).then(|| Duration::from_millis(dice.between(100, 2_000)));
@@ -127,10 +134,12 @@ pub(super) fn consumer_config(name: &str, options: &Options, dice: &mut Dice) ->
     config.offset_reset = OffsetReset::Earliest;
     config.auto_commit = false;
     config.allow_auto_create_topics = false;
-    config.fetch_max_wait = Duration::from_millis(dice.pick(&[1, 50, 250]));
-    config.fetch_min_bytes = i32::try_from(dice.pick(&[1, 1, 1_000])).unwrap_or(1);
+    config.fetch_max_wait = Duration::from_millis(dice.pick(&[1, 20, 50, 250, 250]));
     config.fetch_max_bytes = i32::try_from(options.fetch_bytes).unwrap_or(1_000);
-    config.max_partition_fetch_bytes = i32::try_from(dice.pick(&[1, 300, 1 << 20])).unwrap_or(1_000);
+    config.max_partition_fetch_bytes = dice.pick(&[1, 300, 1 << 20]);
+    // A fetch that may not return what it waits for always waits to the end.
+    let roomy = config.max_partition_fetch_bytes.min(config.fetch_max_bytes) > 1_000;
+    config.fetch_min_bytes = if roomy && dice.chance(50) { 1_000 } else { 1 };
     config
 }
 

@@ -39,7 +39,13 @@ impl Member {
     ///
     /// # Errors
     /// The drawn configuration contradicts itself.
-    pub fn new(now: Now, group: &str, topic: &TopicOptions, options: &Options, mut dice: Dice) -> Result<Self, ClientError> {
+    pub fn new(
+        now: Now,
+        group: &str,
+        topic: &TopicOptions,
+        options: &Options,
+        mut dice: Dice,
+    ) -> Result<Self, ClientError> {
         let mut config = consumer_config(group, options, &mut dice);
         config.group_id = Some(group.to_owned());
         config.session_timeout = Duration::from_secs(6);

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use millrace_client::core::consumer::{ConsumerCore, ConsumerEvent};
 use millrace_client::core::{Machine, Random};
 use millrace_client::{ClientError, ConsumerConfig, TopicPartition};
-use millrace_types::{Instant, Now, Offset};
+use millrace_types::{Instant, Offset};
 
 use super::{Client, Context, Wire, client_config};
 use crate::dice::Dice;
-use crate::history::Part;
+use crate::history::{Part, Tick};
 use crate::invariant::commits;
 use crate::options::TopicOptions;
 
@@ -22,6 +22,8 @@ pub struct CommittedOffsets {
     answered: bool,
     last_error: Option<ClientError>,
     asking: bool,
+    /// When it was asked; what was acknowledged later may be found or not.
+    asked: Tick,
 }
 
 impl CommittedOffsets {
@@ -29,15 +31,16 @@ impl CommittedOffsets {
     ///
     /// # Errors
     /// The drawn configuration contradicts itself.
-    pub fn new(now: Now, group: &str, topic: &TopicOptions, mut dice: Dice) -> Result<Self, ClientError> {
+    pub fn new(group: &str, topic: &TopicOptions, mut dice: Dice) -> Result<Self, ClientError> {
         let mut config = ConsumerConfig::new(super::BOOTSTRAP);
         config.client = client_config(&mut dice, "offsets");
+        config.fetch_max_wait = std::time::Duration::from_millis(50);
         config.group_id = Some(group.to_owned());
-        let mut core = ConsumerCore::new(config, Random::new(dice.number()))?;
+        let core = ConsumerCore::new(config, Random::new(dice.number()))?;
         let partitions: Vec<_> =
             (0..topic.partitions).map(|partition| TopicPartition::new(topic.name, partition)).collect();
-        core.committed(now, &partitions)?;
-        Ok(Self { core, group: group.to_owned(), partitions, answered: false, last_error: None, asking: true })
+        let group = group.to_owned();
+        Ok(Self { core, group, partitions, answered: false, last_error: None, asking: false, asked: 0 })
     }
 
     fn check(&mut self, cx: &mut Context<'_>, found: &BTreeMap<TopicPartition, millrace_client::OffsetAndMetadata>) {
@@ -45,7 +48,7 @@ impl CommittedOffsets {
             let part = Part::new(&partition.topic, partition.partition);
             let offset = found.get(partition).map_or(-1, |found| found.offset);
             let commits = cx.history.commits.get(&(self.group.clone(), part.clone())).cloned().unwrap_or_default();
-            cx.history.check(commits::check(&self.group, &part, &commits, offset));
+            cx.history.check(commits::check(&self.group, &part, &commits, (self.asked, offset)));
         }
         self.answered = true;
     }
@@ -69,9 +72,10 @@ impl Client for CommittedOffsets {
                 _ => {}
             }
         }
-        if !self.asking {
+        if !self.asking && !self.answered {
+            self.asked = cx.history.tick();
             self.asking = self.core.committed(cx.now, &self.partitions).is_ok();
-            busy = true;
+            busy |= self.asking;
         }
         busy
     }

@@ -39,14 +39,21 @@ impl Producer {
     ///
     /// # Errors
     /// The drawn configuration contradicts itself.
-    pub fn new(name: &str, topic: &TopicOptions, idempotent: bool, options: &Options, mut dice: Dice) -> Result<Self, ClientError> {
+    pub fn new(
+        name: &str,
+        topic: &TopicOptions,
+        idempotent: bool,
+        options: &Options,
+        mut dice: Dice,
+    ) -> Result<Self, ClientError> {
         let mut config = ProducerConfig::new(super::BOOTSTRAP);
         config.client = client_config(&mut dice, name);
         config.idempotence = idempotent;
         config.acks = if idempotent || dice.chance(30) { Acks::All } else { Acks::Leader };
         config.linger = Duration::from_micros(dice.pick(&[0, 500, 5_000]));
         config.batch_size = usize::try_from(options.batch_bytes).unwrap_or(1_000);
-        config.delivery_timeout = config.client.request_timeout + Duration::from_millis(dice.pick(&[500, 5_000, 60_000]));
+        config.delivery_timeout =
+            config.client.request_timeout + Duration::from_millis(dice.pick(&[500, 5_000, 60_000]));
         config.max_in_flight = usize::try_from(dice.between(1, 5)).unwrap_or(1);
         config.codec = codec(options.codec);
         let core = ProducerCore::new(config.clone(), Random::new(dice.number()))?;

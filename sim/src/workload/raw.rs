@@ -80,8 +80,9 @@ impl Raw {
             .with_correlation_id(self.correlation)
             .with_client_id(Some(StrBytes::from_static_str("admin")));
         let mut body = BytesMut::new();
-        let encoded = kafka_protocol::protocol::Encodable::encode(&header, &mut body, key.request_header_version(version))
-            .and_then(|()| request.encode(&mut body, version));
+        let encoded =
+            kafka_protocol::protocol::Encodable::encode(&header, &mut body, key.request_header_version(version))
+                .and_then(|()| request.encode(&mut body, version));
         if encoded.is_err() {
             self.reply = Some(Reply::Unknown);
             return;

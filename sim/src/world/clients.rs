@@ -77,7 +77,7 @@ impl World {
         }
         if let Some(topic) = self.options.topics.first().cloned().filter(|_| self.options.clients[3] > 0) {
             let dice = self.dice.split();
-            self.seat_made(CommittedOffsets::new(self.now, "readers", &topic, dice));
+            self.seat_made(CommittedOffsets::new("readers", &topic, dice));
         }
     }
 
@@ -90,6 +90,7 @@ impl World {
 
     pub(super) fn client_wakes(&mut self, seat: usize) {
         if self.seats.get(seat).is_some_and(|known| known.wake == self.micros()) {
+            self.trace.line(self.micros(), format_args!("client {seat} wakes"));
             self.with_client(seat, |_| {});
         }
     }

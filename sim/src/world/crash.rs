@@ -6,7 +6,7 @@ use millrace_storage::{CrashKind, Disk};
 
 use super::{Phase, World};
 use crate::broker::{self, Happening, Net, Notice};
-use crate::invariant::watermark::Watermarks;
+use crate::invariant::watermark::{self, Watermarks};
 
 impl World {
     /// Whether the power has gone off within a call on the disk.
@@ -22,6 +22,7 @@ impl World {
         self.process = None;
         self.channels.clear();
         self.disk = self.disk.crash(if power { CrashKind::Power } else { CrashKind::Process });
+        self.haunted = (self.haunted || self.tainted) && !power;
         self.tainted = false;
         self.power_armed = false;
         self.boot += u64::from(power);
@@ -42,7 +43,7 @@ impl World {
             }
         }
         self.rot();
-        let pause = self.fault_dice.pick(&[1_000, 50_000, 500_000]);
+        let pause = self.fault_dice.pick(&[1_000, 50_000, 200_000]);
         let pause = self.fault_dice.between(1, pause);
         self.after(pause, Happening::Start);
     }
@@ -74,7 +75,8 @@ impl World {
         let off = self.power_went_off();
         match started {
             Ok(process) if !off => {
-                self.trace.line(self.micros(), format_args!("start {} incarnation {}", self.starts, process.incarnation()));
+                self.trace
+                    .line(self.micros(), format_args!("start {} incarnation {}", self.starts, process.incarnation()));
                 let result = self.epochs.started(process.incarnation());
                 self.history.check(result);
                 self.watermarks = Watermarks::default();
@@ -85,12 +87,16 @@ impl World {
             Err(error) => {
                 self.trace.line(self.micros(), format_args!("start {} failed: {error}", self.starts));
                 let full = self.disk_is_limited();
-                if !off && !full && !self.tainted {
+                if !off && !full && !self.is_disk_at_fault() {
                     self.history.violated("start", format!("the broker does not start: {error}"));
                 }
                 self.crash(off);
             }
         }
+    }
+
+    const fn is_disk_at_fault(&self) -> bool {
+        self.tainted || self.haunted
     }
 
     fn disk_is_limited(&self) -> bool {
@@ -102,25 +108,31 @@ impl World {
         match notice {
             Notice::Opened { partition, end, suffix_lost, damaged } => {
                 let before = self.opened_in.insert(*partition, self.boot);
+                let unflushable = self.unflushable.remove(partition);
                 let Some(part) = self.part(*partition) else { return };
                 self.names.insert(*partition, part.clone());
                 if *damaged && self.history.parts.get(&part).is_some_and(|part| !part.damaged) {
                     self.history.violated("rot", format!("{part} is said to be damaged, and nobody damaged it"));
                 }
                 if before.is_some() {
-                    let power = before != Some(self.boot);
-                    self.history.came_back(&part, *end, power, *suffix_lost);
+                    let may_lose = unflushable || before != Some(self.boot);
+                    self.history.came_back(&part, *end, may_lose, *suffix_lost);
                 }
             }
             Notice::Offline { partition } => {
-                if !self.tainted && !self.disk_is_limited() {
+                if !self.is_disk_at_fault() && !self.disk_is_limited() {
                     self.history.violated("start", format!("the log of {partition} cannot be opened"));
                 }
                 self.tainted = true;
+                self.unflushable.insert(*partition);
             }
-            Notice::StoppedCleanly => {
-                self.crash(false);
+            Notice::FlushFailed { partition } => {
+                self.unflushable.insert(*partition);
             }
+            Notice::Acknowledged { partition, offset, high_watermark } => {
+                self.history.check(watermark::covers(*partition, *offset, *high_watermark));
+            }
+            Notice::StoppedCleanly => self.crash(false),
         }
     }
 }

@@ -50,7 +50,7 @@ impl World {
         match kind {
             0 if self.process.is_some() => self.crash(false),
             1 => self.lose_power(),
-            2 => drop(self.with_process(crate::broker::Process::stop)),
+            2 => self.stop(),
             3 => self.fail_a_flush(),
             4 => self.fill_the_disk(),
             5 => self.reset_a_link(),
@@ -61,6 +61,17 @@ impl World {
             _ => {}
         }
         self.plan_fault(kind);
+    }
+
+    /// The broker is asked to end; one that has not come up ends at once.
+    fn stop(&mut self) {
+        let Some(process) = &self.process else { return };
+        if !process.is_ready() {
+            return self.crash(false);
+        }
+        if let Some(closed) = self.with_process(crate::broker::Process::stop) {
+            self.deliver(closed);
+        }
     }
 
     /// The power goes off after so many more changing calls on the disk.
@@ -80,7 +91,8 @@ impl World {
     }
 
     fn fail_a_flush(&mut self) {
-        let operation = self.fault_dice.pick(&[Operation::Flush, Operation::Flush, Operation::SyncAll, Operation::SyncDir]);
+        let operation =
+            self.fault_dice.pick(&[Operation::Flush, Operation::Flush, Operation::SyncAll, Operation::SyncDir]);
         let nth = self.fault_dice.between(1, 5);
         let path = self.fault_dice.pick(&["topics", "topics", "qstate", "metadata", ""]);
         self.disk.inject(Fault::new(operation, nth).on(path));
@@ -114,7 +126,7 @@ impl World {
         let restart = self.fault_dice.chance(30);
         if self.power_armed {
             self.crash(true);
-        } else if self.process.is_some() && (self.tainted || restart) {
+        } else if self.process.is_some() && (self.tainted || self.haunted || restart) {
             self.crash(false);
         }
         for seat in 0..self.seats.len() {

@@ -62,9 +62,8 @@ impl World {
         let Some(process) = &self.process else { return true };
         let healthy = |view: &&Arc<PartitionView>| view.readable_end() == i64::MAX;
         let failed: Vec<_> = process.views().filter(|view| !healthy(view)).map(|view| view.partition).collect();
-        let rotten = |part: Option<Part>| {
-            part.and_then(|part| self.history.parts.get(&part)).is_some_and(|known| known.damaged)
-        };
+        let rotten =
+            |part: Option<Part>| part.and_then(|part| self.history.parts.get(&part)).is_some_and(|known| known.damaged);
         !failed.is_empty() && failed.into_iter().all(|partition| rotten(self.part(partition))) && !process.is_closed()
     }
 

@@ -91,6 +91,12 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// [`DiskError::Io`].
     fn sync_all(&self) -> Result<(), DiskError>;
 
+    /// Whether [`Disk::sync_all`] reports what could not be written. Where it does not, its success says nothing, and
+    /// each file has to be flushed by itself.
+    fn sync_all_reports(&self) -> bool {
+        true
+    }
+
     /// The room left.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub struct RealDisk {
     root_dir: fs::File,
     /// Whether files are opened for reading alone.
     read_only: bool,
+    /// Whether `syncfs` reports write-back errors.
+    sync_all_reports: bool,
 }
 
 impl RealDisk {
@@ -30,7 +32,9 @@ impl RealDisk {
     pub fn open(root: &Path) -> Result<Self, DiskError> {
         let root_dir = fs::File::open(root).map_err(|error| DiskError::io(root, "open", error))?;
         mmap::install_fault_handler().map_err(|error| DiskError::io(root, "sigaction", error))?;
-        Ok(Self { root: root.to_owned(), root_dir, read_only: false })
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let sync_all_reports = syncfs_reports(&release);
+        Ok(Self { root: root.to_owned(), root_dir, read_only: false, sync_all_reports })
     }
 
     /// As [`RealDisk::open`], opening files for reading alone, so that no right to write is needed and no write succeeds.
@@ -54,6 +58,13 @@ impl RealDisk {
     fn open_dir(&self, dir: &Path) -> Result<fs::File, DiskError> {
         fs::File::open(self.full(dir)?).map_err(|error| DiskError::io(dir, "open", error))
     }
+}
+
+/// Whether `syncfs` of this release of Linux reports write-back errors: from 5.8 on. Before, it succeeds whatever became
+/// of the pages. A release that cannot be read is taken for an old one.
+fn syncfs_reports(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 8)
 }
 
 /// Repeats a system call that a signal interrupted.
@@ -142,6 +153,10 @@ impl Disk for RealDisk {
         retry(|| sys::syncfs(self.root_dir.as_fd())).map_err(|error| DiskError::io(Path::new(""), "syncfs", error))
     }
 
+    fn sync_all_reports(&self) -> bool {
+        self.sync_all_reports
+    }
+
     fn space(&self) -> Result<Space, DiskError> {
         let stat =
             retry(|| sys::fstatvfs(&self.root_dir)).map_err(|error| DiskError::io(Path::new(""), "statvfs", error))?;
@@ -149,5 +164,20 @@ impl Disk for RealDisk {
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_kernel_that_reports_write_back_errors_is_trusted_with_all_files() {
+        for release in ["5.8.0-1-amd64", "5.10.0", "6.1.0-18-amd64\n", "6.18.5", "10.0"] {
+            assert!(syncfs_reports(release), "{release}");
+        }
+        for release in ["5.7.19", "5.4.0-150-generic", "4.18.0-553.el8", "3.10.0", "", "5", "unknown"] {
+            assert!(!syncfs_reports(release), "{release}");
+        }
     }
 }

@@ -70,15 +70,17 @@ impl GroupCommit {
         StorageStats::add(&self.stats.grouped_files, files.len());
         self.stats.largest_group.fetch_max(group.len() as u64, Ordering::Relaxed);
         StorageStats::add(&self.stats.failed_groups, usize::from(result.is_err()));
-        let mut flushed = Vec::with_capacity(group.len());
+        let jobs = group.len();
+        let mut noted = Vec::with_capacity(jobs);
         for (job, ticket) in group {
-            flushed.push((job.tp, job.work.upto, ticket));
+            if result.is_ok() || !job.work.rewritten {
+                noted.push((job.tp, job.work.upto, ticket));
+            }
             (job.done)(result.clone());
         }
-        let jobs = flushed.len();
         match result {
-            Ok(()) => self.store.note_flushed(flushed),
-            Err(error) => self.store.note_failed(&flushed, &error),
+            Ok(()) => self.store.note_flushed(noted),
+            Err(error) => self.store.note_failed(&noted, &error),
         }
         // Only now: the store takes a gauge of zero for "no note can be on its way".
         self.stats.flushes_waiting.fetch_sub(jobs, Ordering::Release);

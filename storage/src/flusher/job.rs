@@ -20,6 +20,10 @@ pub struct FlushWork {
     pub upto: Offset,
     /// The leader epoch when the work was taken.
     pub epoch: LeaderEpoch,
+    /// A start has written all of it again, and the next one will. A failure then leaves nothing that reads back but
+    /// is beyond the reach of a later flush, so it is not noted as [`QRecord::Suspect`](crate::QRecord::Suspect): that
+    /// would cut records that were acknowledged before the start and whose note was still on its way.
+    pub rewritten: bool,
 }
 
 impl FlushWork {

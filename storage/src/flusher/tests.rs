@@ -82,7 +82,10 @@ struct Stage {
 
 impl Stage {
     fn new(options: StorageOptions) -> Self {
-        let disk = SimDisk::new(1, FaultPlan::default());
+        Self::on(SimDisk::new(1, FaultPlan::default()), options)
+    }
+
+    fn on(disk: SimDisk, options: StorageOptions) -> Self {
         let threads = StorageThreads::start(options, Arc::new(disk.clone()), open(&disk)).unwrap();
         let ((report, outcomes), (began_tx, began), (go, go_rx)) = (bounded(1000), bounded(1000), bounded(1000));
         Self { disk, handle: threads.handle(), report, outcomes, began, go, gate: (began_tx, go_rx) }
@@ -106,7 +109,7 @@ impl Stage {
     }
 
     fn flush(&self, partition: i32, upto: Offset, file: FileRef) {
-        let work = FlushWork { files: smallvec![file], upto, epoch: 1 };
+        let work = FlushWork { files: smallvec![file], upto, epoch: 1, rewritten: false };
         self.handle.flush(FlushJob { tp: tp(partition), work, done: self.done(partition) }).unwrap();
     }
 
@@ -193,6 +196,17 @@ fn many_files_are_flushed_by_one_sync() {
 }
 
 #[test]
+fn a_sync_of_everything_that_would_hide_a_failure_is_never_relied_upon() {
+    let disk = SimDisk::new(1, FaultPlan { silent_sync_all: true, ..FaultPlan::default() });
+    let stage = Stage::on(disk, StorageOptions { sync_all_above: 0, ..StorageOptions::default() });
+    stage.disk.inject(Fault::new(Operation::SyncAll, 1));
+    stage.disk.inject(Fault::new(Operation::Flush, 1).on("bad"));
+    stage.flush(1, 1, stage.dirty_file("bad"));
+    assert!(stage.outcome().1.is_err(), "each file is asked");
+    assert_eq!(stage.disk.calls(Operation::SyncAll), 0);
+}
+
+#[test]
 fn a_failed_flush_is_told_to_its_whole_group_and_to_no_other() {
     let stage = Stage::new(one_by_one());
     stage.flush(0, 1, stage.gated_file("gate"));
@@ -216,6 +230,18 @@ fn a_failed_flush_is_told_to_its_whole_group_and_to_no_other() {
     let store = open(&stage.disk);
     let suspect: Vec<_> = (0..5).map(|partition| store.partition(tp(partition)).unwrap().suspect).collect();
     assert_eq!(suspect, [false, true, true, true, false], "the next start knows what not to trust");
+}
+
+#[test]
+fn a_failed_flush_of_what_the_next_start_writes_again_makes_nothing_suspect() {
+    let stage = Stage::new(one_by_one());
+    stage.disk.inject(Fault::new(Operation::Flush, 1).on("found"));
+    let work = FlushWork { files: smallvec![stage.dirty_file("found")], upto: 1, epoch: 1, rewritten: true };
+    stage.handle.flush(FlushJob { tp: tp(0), work, done: stage.done(0) }).unwrap();
+    assert!(stage.outcome().1.is_err());
+    stage.handle.clone().stop().expect_err("such a stop is not clean");
+    let store = open(&stage.disk);
+    assert!(store.partition(tp(0)).is_none_or(|state| !state.suspect && state.flushed.is_none()));
 }
 
 #[test]
@@ -403,7 +429,7 @@ fn stopping_finishes_what_waits_and_refuses_the_rest() {
     let outcomes: Vec<_> = stage.outcomes.try_iter().collect();
     assert_eq!(outcomes.len(), 61, "everything that was accepted was finished");
     assert!(outcomes.iter().all(|(_, result)| result.is_ok()));
-    let work = FlushWork { files: smallvec![], upto: 0, epoch: 0 };
+    let work = FlushWork { files: smallvec![], upto: 0, epoch: 0, rewritten: false };
     let late = stage.handle.flush(FlushJob { tp: tp(0), work, done: stage.done(0) });
     assert_eq!(late, Err(QueueFull::Stopped));
     assert_eq!(stage.handle.put(Vec::new(), stage.done(0)), Err(QueueFull::Stopped));
@@ -428,7 +454,7 @@ fn the_threads_work_over_a_real_disk() {
             file.write_at(upto as u64, &[b"x"]).unwrap();
             let report = report.clone();
             let done: Done = Box::new(move |result| report.send(result).unwrap());
-            let work = FlushWork { files: smallvec![Arc::clone(file)], upto, epoch: 1 };
+            let work = FlushWork { files: smallvec![Arc::clone(file)], upto, epoch: 1, rewritten: false };
             threads.handle().flush(FlushJob { tp: tp(partition), work, done }).unwrap();
         }
         files.iter().for_each(|_| outcomes.recv().unwrap().unwrap());

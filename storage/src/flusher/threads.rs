@@ -74,7 +74,8 @@ impl StorageThreads {
             flush.push(spawn(&format!("flush-{}", number + 1), worker)?);
         }
         let (queue, store) = (flush_queue, Arc::clone(&books));
-        let sync_all_above = options.sync_all_above;
+        // A sync of everything that reports no failure would acknowledge what was never written.
+        let sync_all_above = if disk.sync_all_reports() { options.sync_all_above } else { usize::MAX };
         let group = GroupCommit { queue, disk, store, stats: Arc::clone(&stats), helpers, sync_all_above };
         // The group commit is joined first: its end is what ends the helpers.
         flush.insert(0, spawn("flush-0", move || group.run())?);

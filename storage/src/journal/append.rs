@@ -69,6 +69,8 @@ impl Journal {
             None => return Err(JournalError::Missing { path: names.file(1) }),
         };
         names.keep_a_spare(&**disk, opened.writer.generation, &options)?;
+        // The process before may have been killed between giving the newest file its name and syncing the directory.
+        disk.sync_dir(dir)?;
         let mut journal = Self {
             disk: Arc::clone(disk),
             names,

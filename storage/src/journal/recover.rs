@@ -132,6 +132,7 @@ pub(super) fn open(disk: &dyn Disk, names: &Names, generation: u64) -> Result<Op
         found.file.zero(found.scan.end..last)?;
         found.file.flush()?;
     }
+    found.rewrite()?;
     let report = found.report(generation);
     let Found { file, header, scan, .. } = found;
     let writer = Writer::new(file, generation, header.snapshot_end, scan.end);
@@ -156,6 +157,16 @@ impl Found {
             tail_records: self.scan.records.len() as u64 - self.scan.snapshot_records,
             cut_at: self.torn.then_some(self.scan.end),
         }
+    }
+
+    /// Writes again what no frame calls durable, so that the flush that follows has something to write. Had a flush
+    /// failed in the process before, these pages could be clean in the cache, missing on the disk, and beyond the reach
+    /// of any later flush (consensus rules, 2.2).
+    fn rewrite(&self) -> Result<(), DiskError> {
+        let from = self.scan.durable.max(self.header.snapshot_end);
+        let Some(len) = self.scan.end.checked_sub(from).filter(|len| *len > 0) else { return Ok(()) };
+        let bytes = self.file.read(from, usize::try_from(len).unwrap_or(usize::MAX))?.to_vec();
+        self.file.write_at(from, &[&bytes])
     }
 }
 
@@ -191,12 +202,19 @@ pub(super) struct Scan {
     snapshot_records: u64,
     next_sequence: u64,
     end: u64,
+    /// The greatest position any of them calls durable.
+    durable: u64,
 }
 
 impl Scan {
     fn run(bytes: &[u8], header: &Header) -> Self {
-        let mut scan =
-            Self { records: Vec::new(), snapshot_records: 0, next_sequence: header.first_sequence, end: HEADER_LEN };
+        let mut scan = Self {
+            records: Vec::new(),
+            snapshot_records: 0,
+            next_sequence: header.first_sequence,
+            end: HEADER_LEN,
+            durable: 0,
+        };
         while let Some(frame) = Frame::decode(bytes, header.generation, scan.end) {
             let in_snapshot = scan.end < header.snapshot_end;
             match frame.kind {
@@ -209,6 +227,7 @@ impl Scan {
                 scan.records.push(Bytes::copy_from_slice(frame.payload));
             }
             scan.end += padded_len(frame.payload.len());
+            scan.durable = scan.durable.max(frame.durable);
         }
         scan
     }

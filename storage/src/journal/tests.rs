@@ -308,6 +308,50 @@ fn survives(seed: u64, rounds: &[(Vec<Step>, u64)]) -> Result<(), TestCaseError>
     Ok(())
 }
 
+/// A failed flush leaves its pages clean in the cache: a later process reads them, and no flush of its own writes them.
+#[test]
+fn what_a_failed_flush_left_in_the_page_cache_is_written_again() {
+    for seed in 0..50 {
+        let disk = new_disk(seed, FaultPlan::default());
+        let (mut journal, _, _) = open(&disk).unwrap();
+        journal.append(&[b"first"]).unwrap();
+        journal.flush().unwrap();
+        // More than a page, so that the next record does not dirty all of it again.
+        journal.append(&[&record(1, 3900), &record(2, 3900)]).unwrap();
+        disk.inject(Fault::new(Operation::Flush, 1).on("j/"));
+        journal.flush().unwrap_err();
+        drop(journal);
+        let disk = disk.crash(CrashKind::Process);
+        let (mut journal, found, _) = open(&disk).unwrap();
+        assert_eq!(found.len(), 3, "the page cache shows them");
+        journal.append(&[b"last"]).unwrap();
+        journal.flush().unwrap();
+        let (_, found, _) = open(&disk.crash(CrashKind::Power)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!((found.len(), &found[3][..]), (4, &b"last"[..]), "seed {seed}");
+    }
+}
+
+/// A process that is killed between a rename and the sync of the directory leaves a name that only the cache has.
+#[test]
+fn the_name_of_the_newest_file_is_durable_before_it_is_relied_upon() {
+    for seed in 0..100 {
+        let disk = new_disk(seed, FaultPlan::default());
+        let (mut journal, _, _) = open(&disk).unwrap();
+        journal.append(&[b"old"]).unwrap();
+        journal.flush().unwrap();
+        disk.inject(Fault::new(Operation::SyncDir, 1).on("j"));
+        journal.snapshot(&[b"old"]).unwrap_err();
+        drop(journal);
+        let disk = disk.crash(CrashKind::Process);
+        let (mut journal, _, report) = open(&disk).unwrap();
+        assert_eq!(report.generation, 2);
+        journal.append(&[b"new"]).unwrap();
+        journal.flush().unwrap();
+        let (_, found, _) = open(&disk.crash(CrashKind::Power)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(found, [b"old", b"new"], "seed {seed}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -5,12 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use millrace_types::DirectoryId;
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 use thiserror::Error;
 
 use super::identity::{self, Identity, NewIdentity};
 use super::names;
-use crate::disk::{Disk, DiskError, RealDisk};
+use crate::disk::{Disk, DiskError, OverlayDisk, RealDisk};
 
 const LOCK: &str = "LOCK";
 
@@ -27,6 +28,14 @@ pub enum DataDirError {
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// There is none.
+    #[error("{}: not a data directory: it has no {file}", root.display())]
+    Missing {
+        /// The directory.
+        root: PathBuf,
+        /// The file that every data directory has.
+        file: &'static str,
+    },
     /// It was written by a version whose format is not known here.
     #[error("{file}: format version {found} is unknown; this program knows version {known}")]
     UnknownVersion {
@@ -66,20 +75,41 @@ impl DataDir {
     /// [`DataDirError`].
     pub fn open(root: &Path, new: NewIdentity) -> Result<Self, DataDirError> {
         let failed = |operation| move |error| DiskError::io(root, operation, error);
-        if !root.exists() {
-            fs::create_dir_all(root).map_err(failed("mkdir"))?;
-            let parent = root.canonicalize().map_err(failed("resolve"))?;
-            let parent = fs::File::open(parent.parent().unwrap_or(&parent)).map_err(failed("open"))?;
+        let missing: Vec<&Path> =
+            root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+        fs::create_dir_all(root).map_err(failed("mkdir"))?;
+        for made in missing {
+            let made = made.canonicalize().map_err(failed("resolve"))?;
+            let parent = fs::File::open(made.parent().unwrap_or(&made)).map_err(failed("open"))?;
             parent.sync_all().map_err(failed("fsync"))?;
         }
         let lock = fs::File::options().write(true).create(true).truncate(false).open(root.join(LOCK));
         let lock = lock.map_err(failed("open"))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::Locked { root: root.to_owned() }),
-            result => result.map_err(|error| DiskError::io(root, "flock", error.into()))?,
-        }
+        take(&lock, root, FlockOperation::NonBlockingLockExclusive)?;
         let boot_id = boot_id(&lock).map_err(failed("read the boot id of"))?;
         let disk = Arc::new(RealDisk::open(root)?);
+        Ok(Self { _lock: Some(lock), ..Self::open_on(disk, new, boot_id)? })
+    }
+
+    /// Opens the existing data directory `root` to look at it: whatever is done to its disk stays in memory and is
+    /// forgotten. Until the value is dropped no broker can start on the directory; others can look at it as well.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn inspect(root: &Path) -> Result<Self, DataDirError> {
+        let file = identity::IDENTITY;
+        if !root.join(file).exists() {
+            return Err(DataDirError::Missing { root: root.to_owned(), file });
+        }
+        let failed = |operation| move |error| DiskError::io(root, operation, error);
+        // A lock needs no file of its own: where LOCK is gone, no broker has started since.
+        let lock = fs::File::open(root.join(LOCK)).or_else(|_| fs::File::open(root.join(file)));
+        let lock = lock.map_err(failed("open"))?;
+        take(&lock, root, FlockOperation::NonBlockingLockShared)?;
+        let boot_id = boot_id(&lock).map_err(failed("read the boot id of"))?;
+        let disk = Arc::new(OverlayDisk::new(Arc::new(RealDisk::open_read_only(root)?)));
+        // The directory has an identity already: this one is never given.
+        let new = NewIdentity { directory_id: DirectoryId(uuid::Uuid::nil()), cluster_id: String::new() };
         Ok(Self { _lock: Some(lock), ..Self::open_on(disk, new, boot_id)? })
     }
 
@@ -133,6 +163,14 @@ impl DataDir {
     /// [`DiskError`]; the next start then recovers as after a crash.
     pub fn mark_clean(&self) -> Result<(), DiskError> {
         identity::write_clean_marker(&*self.disk, &self.identity)
+    }
+}
+
+/// Takes a lock without waiting for it.
+fn take(lock: &fs::File, root: &Path, operation: FlockOperation) -> Result<(), DataDirError> {
+    match flock(lock, operation) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked { root: root.to_owned() }),
+        result => Ok(result.map_err(|error| DiskError::io(root, "flock", error.into()))?),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::DataDirError;
 use crate::disk::{Disk, DiskError};
 
-const IDENTITY: &str = "directory.json";
+pub(super) const IDENTITY: &str = "directory.json";
 const CLEAN: &str = "clean";
 const VERSION: u64 = 1;
 /// Longest file read, in bytes.

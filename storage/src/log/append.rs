@@ -1,12 +1,25 @@
 //! Appends: a header patched on the stack, one gathered write, and then the memory that follows the bytes.
 
 use bytes::Bytes;
-use millrace_types::{LeaderEpoch, Now, Offset};
+use millrace_types::{LeaderEpoch, Now, Offset, Timestamp};
 
-use super::{AppendError, Appended, Log};
+use super::{AppendError, Log};
 use crate::disk::DiskError;
 use crate::producer_state::Sequence;
 use crate::record_batch::{BatchError, BatchHeader, HEADER_LEN, ValidBatches};
+
+/// Where an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Offset of the last record.
+    pub last_offset: Offset,
+    /// The leader's time that was stamped, -1 with CreateTime.
+    pub log_append_time: Timestamp,
+    /// Whether the batch was in the log already: the offsets are those of the first time.
+    pub duplicate: bool,
+}
 
 impl Log {
     /// Appends the batch of a producer as the leader of `epoch`: gives it its offsets and the epoch, stamps the

@@ -63,7 +63,8 @@ impl FlushState {
         self.oldest.get_or_insert(now);
     }
 
-    /// The work that makes everything below `end` durable; `None` when it is, or is under way.
+    /// The work that makes everything below `end` durable, which is the log's end or the start of its active segment;
+    /// `None` when it is, or is under way.
     pub(super) fn take(
         &mut self,
         end: Offset,
@@ -74,7 +75,7 @@ impl FlushState {
             return Ok(None);
         }
         let mut files = SmallVec::new();
-        for segment in self.dirty.iter().filter(|segment| segment.next() > self.taken) {
+        for segment in self.dirty.iter().filter(|segment| segment.base() < end && segment.next() > self.taken) {
             let file = segment.file()?;
             let unnamed = self.unnamed.iter_mut().find(|(unnamed, _)| Arc::ptr_eq(unnamed, segment));
             files.push(match unnamed {
@@ -86,8 +87,11 @@ impl FlushState {
             });
         }
         self.taken = end;
-        self.since_take = None;
-        Ok(Some(FlushWork { files, upto: end, epoch }))
+        // What is left may have been appended at any time since.
+        if self.dirty.last().is_none_or(|last| last.next() <= end) {
+            self.since_take = None;
+        }
+        Ok(Some(FlushWork { files, upto: end, epoch, rewritten: false }))
     }
 
     fn done(&mut self, upto: Offset) {
@@ -129,10 +133,21 @@ impl Log {
     /// The work that makes the log durable up to its end: the files written to since the last take. `None` when there
     /// are none. The caller reports the outcome with [`Log::flushed`] or [`Log::poison`].
     pub fn take_flush(&mut self) -> Option<FlushWork> {
+        self.take_flush_below(self.log_end())
+    }
+
+    /// The work that makes all segments but the active one durable; `None` when they are, or it is under way. A segment
+    /// with unflushed bytes stays open and mapped, so one that was rolled is flushed even where nobody waits for it, as
+    /// Kafka does.
+    pub fn take_rolled_flush(&mut self) -> Option<FlushWork> {
+        self.take_flush_below(self.active.base())
+    }
+
+    fn take_flush_below(&mut self, end: Offset) -> Option<FlushWork> {
         if self.is_poisoned() || self.shared.damage.get().is_some() {
             return None;
         }
-        match self.flush.take(self.log_end(), self.latest_epoch, &self.home) {
+        match self.flush.take(end, self.latest_epoch, &self.home) {
             Ok(work) => work,
             Err(error) => {
                 // A dirty file that cannot be reached can never be called flushed.

@@ -8,26 +8,26 @@ mod append;
 mod config;
 mod error;
 mod flush;
+mod open;
 mod prepare;
 mod retention;
 mod roll;
 mod truncate;
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 
-use millrace_types::{Instant, LeaderEpoch, Now, Offset, ProducerId, Timestamp, TopicPartition};
+use millrace_types::{Instant, LeaderEpoch, Offset, TopicPartition};
 
-use crate::disk::{Disk, DiskError};
+use crate::disk::DiskError;
 use crate::epoch_cache::EpochCache;
 use crate::poison::Poison;
-use crate::producer_state::ProducerState;
+use crate::producer_state::{ProducerState, ProducerSummary};
 use crate::qstate::QRecord;
-use crate::recovery::{Known, Recovery, open};
 use crate::segment::{Home, Segment};
 use crate::view::{LogView, Shared};
 
+pub use append::Appended;
 pub use config::LogConfig;
 pub use error::{AppendError, LogError};
 use flush::FlushState;
@@ -35,36 +35,6 @@ use prepare::Ahead;
 pub use prepare::{PrepareJob, Prepared};
 pub use retention::Maintenance;
 pub use truncate::Truncation;
-
-/// Where an append went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// Offset of the first record.
-    pub base_offset: Offset,
-    /// Offset of the last record.
-    pub last_offset: Offset,
-    /// The leader's time that was stamped, -1 with CreateTime.
-    pub log_append_time: Timestamp,
-    /// Whether the batch was in the log already: the offsets are those of the first time.
-    pub duplicate: bool,
-}
-
-/// What the log remembers of an idempotent producer (`DescribeProducers`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerSummary {
-    /// The producer.
-    pub producer_id: ProducerId,
-    /// Its latest epoch.
-    pub producer_epoch: i16,
-    /// The last sequence, -1 without one.
-    pub last_sequence: i32,
-    /// The timestamp of its last batch.
-    pub last_timestamp: Timestamp,
-    /// The epoch of the coordinator that ended its last transaction, -1 without one.
-    pub coordinator_epoch: i32,
-    /// First offset of its open transaction, -1 without one.
-    pub current_txn_start: Offset,
-}
 
 /// The log of one partition.
 ///
@@ -89,45 +59,6 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in `dir`, a directory of its own below the disk's root, after whatever happened to it. No file is
-    /// touched when the directory does not exist: it is made by the first append.
-    ///
-    /// The caller makes `Recovery::records` durable before anything is appended or acknowledged, and runs
-    /// `Recovery::flush` before it calls [`Log::flushed`] with the log end offset. It may block on the device.
-    ///
-    /// # Errors
-    /// When the disk fails. Damage is no error, see `Recovery::damaged`.
-    pub fn open(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        partition: TopicPartition,
-        config: LogConfig,
-        known: &Known,
-        now: Now,
-    ) -> Result<(Self, Recovery), LogError> {
-        let home = Home { disk: disk.clone(), dir: dir.to_owned(), pool: config.open_segments.clone() };
-        let opened = open(&home, partition, &config, known, now)?;
-        let mut recovery = opened.recovery;
-        let latest_epoch = opened.epochs.latest();
-        let Some(active) = opened.segments.last().cloned() else {
-            return Err(LogError::Layout(format!("{}: no segment to append to", dir.display())));
-        };
-        let mut flush = FlushState::new(opened.flushed);
-        let shared = Shared::new(opened.segments, opened.epochs, opened.start, opened.end);
-        if let Some(rot) = &recovery.damaged {
-            shared.damage.get_or_init(|| Box::new(rot.clone()));
-        } else {
-            flush.recovered(&shared.segments.load(), now.instant);
-            recovery.flush = flush.take(opened.end, latest_epoch, &home)?;
-        }
-        shared.set_first_undecided(opened.producers.first_undecided());
-        let ahead = Ahead::new(opened.unfinished);
-        let (producers, poison, removed) = (opened.producers, Poison::default(), VecDeque::new());
-        let log =
-            Self { home, partition, config, shared, active, latest_epoch, producers, flush, poison, ahead, removed };
-        Ok((log, recovery))
-    }
-
     /// The partition.
     #[must_use]
     pub const fn partition(&self) -> TopicPartition {

@@ -1,6 +1,7 @@
 //! Work done ahead of need, or behind it, on a storage thread: growing the active segment, finishing sealed ones.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use millrace_types::Offset;
@@ -28,6 +29,8 @@ struct Backlog {
     /// Held while a job writes files. A truncation takes it and raises the number, so that no job begun before writes
     /// files that speak of what was cut.
     generation: Mutex<u64>,
+    /// The disk refused to allocate ahead. Until an append has found room again nothing is tried, and said, anew.
+    refused: AtomicBool,
 }
 
 /// What a log has in preparation.
@@ -44,7 +47,7 @@ impl Ahead {
     /// `unfinished` are sealed segments that a restart found without a sidecar.
     pub(super) fn new(unfinished: Vec<Arc<Segment>>) -> Self {
         let seals = unfinished.into_iter().map(|segment| Seal { generation: 0, segment, snapshot: None }).collect();
-        let backlog = Arc::new(Backlog { seals: Mutex::new(seals), generation: Mutex::new(0) });
+        let backlog = Arc::new(Backlog { seals: Mutex::new(seals), ..Backlog::default() });
         Self { backlog, generation: 0, under_way: Weak::new() }
     }
 
@@ -52,6 +55,11 @@ impl Ahead {
     pub(super) fn seal(&mut self, segment: Arc<Segment>, end: Offset, producers: &ProducerState) {
         let snapshot = (!producers.is_empty()).then(|| (end, encode_snapshot(end, producers)));
         self.backlog.seals.lock().push(Seal { generation: self.generation, segment, snapshot });
+    }
+
+    /// An append has found more room than it needed.
+    pub(super) fn found_room(&self) {
+        self.backlog.refused.store(false, Ordering::Relaxed);
     }
 
     /// Makes every job begun before this harmless, and waits for one that is writing.
@@ -92,7 +100,8 @@ impl PrepareJob {
             && !segment.is_sealed()
             && let Err(error) = file.allocate(*len)
         {
-            tracing::warn!(%error, "no space could be allocated ahead");
+            self.backlog.refused.store(true, Ordering::Relaxed);
+            tracing::warn!(%error, "no space could be allocated ahead; appends take what they need while there is any");
         }
         loop {
             let Some(seal) = self.backlog.seals.lock().pop() else { break };
@@ -158,7 +167,7 @@ impl Log {
     }
 
     fn growth(&self) -> Option<(Arc<Segment>, FileRef, u64)> {
-        if !self.active.is_created() {
+        if !self.active.is_created() || self.ahead.backlog.refused.load(Ordering::Relaxed) {
             return None;
         }
         let file = self.active.file().ok()?;

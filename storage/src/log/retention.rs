@@ -91,13 +91,15 @@ impl Log {
         self.config.retention_ms >= 0 && now.saturating_sub(newest(segment)) > self.config.retention_ms
     }
 
-    /// Moves the log start offset up; segments wholly below it leave the log, their files follow later.
+    /// Moves the log start offset up to `start` at least; segments wholly below it leave the log, also those that were
+    /// kept because they took appends when it was moved. Their files follow later. `None` when it is there already.
     fn raise_start(&mut self, start: Offset, now: Instant) -> Option<QRecord> {
-        if start <= self.log_start() {
-            return None;
+        let moved = start > self.log_start();
+        if moved {
+            self.shared.set_start(start);
+            self.shared.epochs.write().raise_start(start);
         }
-        self.shared.set_start(start);
-        self.shared.epochs.write().raise_start(start);
+        let start = self.log_start();
         let mut kept = self.segments();
         let below = kept.iter().take(kept.len() - 1).take_while(|segment| segment.next() <= start).count();
         let delay = Duration::from_millis(u64::try_from(self.config.file_delete_delay_ms).unwrap_or(0));
@@ -108,7 +110,7 @@ impl Log {
         if below > 0 {
             self.shared.set_segments(kept);
         }
-        Some(QRecord::Start { tp: self.partition, offset: start })
+        moved.then_some(QRecord::Start { tp: self.partition, offset: start })
     }
 
     fn due_removals(&mut self, now: Instant) -> Vec<StorageJob> {

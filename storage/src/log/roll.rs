@@ -32,7 +32,14 @@ impl Log {
         }
         let file = self.active.file().map_err(AppendError::disk)?;
         let need = self.active.used() + size;
-        if need > file.len() { grow(&file, need, self.active.limit()).map_err(AppendError::disk) } else { Ok(()) }
+        if need <= file.len() {
+            return Ok(());
+        }
+        grow(&file, need, self.active.limit()).map_err(AppendError::disk)?;
+        if file.len() > need {
+            self.ahead.found_room();
+        }
+        Ok(())
     }
 
     /// Kafka's rules of `LogSegment.shouldRoll`: size, age by the records' time (by the clock without one), and what
@@ -89,6 +96,9 @@ impl Log {
             other => other?,
         };
         self.flush.created(segment);
+        if segment.file()?.len() > least {
+            self.ahead.found_room();
+        }
         Ok(())
     }
 }

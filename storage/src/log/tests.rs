@@ -10,8 +10,10 @@ use uuid::Uuid;
 use super::*;
 use crate::builder::BatchBuilder;
 use crate::compress::Codec;
+use crate::disk::Disk;
 use crate::disk::{CrashKind, Fault, FaultPlan, Operation, SimDisk};
 use crate::record_batch::{BatchLimits, TimestampType, ValidBatches};
+use crate::recovery::{Known, Recovery};
 use crate::view::ReadError;
 
 const WALL: i64 = 1_700_000_000_000;
@@ -128,6 +130,23 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
+fn a_full_disk_is_asked_for_room_ahead_once_until_an_append_has_found_some() {
+    let disk = sim();
+    let mut log = open_log(&disk, config());
+    log.append(valid(3000, WALL), 1, now(0)).expect("appends");
+    disk.set_capacity(Some(4096));
+    let refused = log.prepare().expect("more than half is used").run();
+    log.prepared(refused);
+    log.append(valid(500, WALL), 1, now(0)).expect("what is allocated is used");
+    assert!(log.prepare().is_none(), "asked again");
+    log.append(valid(3000, WALL), 1, now(0)).expect_err("full");
+    assert!(log.prepare().is_none(), "asked again");
+    disk.set_capacity(None);
+    log.append(valid(3000, WALL), 1, now(0)).expect("space is back");
+    assert!(log.prepare().is_some(), "not asked any more");
+}
+
+#[test]
 fn a_failed_write_or_flush_closes_the_log() {
     for operation in [Operation::Write, Operation::Flush] {
         let disk = sim();
@@ -171,7 +190,8 @@ fn the_leaders_time_is_stamped_and_told() {
     let batch = BatchBuilder::new(5, Codec::None).push(None, None).build().expect("builds");
     let appended = log.append(ValidBatches::check(batch, &limits, WALL).expect("valid"), 1, now(7)).expect("appends");
     assert_eq!(appended.log_append_time, now(7).wall);
-    assert_eq!(log.view().offset_for_timestamp(6, 1).expect("reads"), Some((now(7).wall, 0, 1)));
+    let found = log.view().offset_for_timestamp(6, 1).expect("reads");
+    assert!(matches!(found, crate::view::ByTime::Found(Some(found)) if found == (now(7).wall, 0, 1)), "{found:?}");
 }
 
 #[test]
@@ -214,6 +234,59 @@ fn retention_by_size_and_time_deletes_whole_segments_below_the_high_watermark() 
         assert_eq!(names(&disk).len(), usize::from(!by_time), "{:?}", names(&disk));
         assert_eq!(log.append(valid(10, WALL), 1, now(70)).expect("appends").base_offset, 9);
     }
+}
+
+#[test]
+fn a_segment_that_took_appends_when_its_records_were_deleted_goes_by_age() {
+    let disk = sim();
+    let mut log = open_log(&disk, LogConfig { retention_ms: 5000, ..config() });
+    log.append(valid(3000, WALL), 1, now(0)).expect("appends");
+    log.view().set_high_watermark(1);
+    assert_eq!(log.delete_records(-1, now(0)).expect("moves").0, 1);
+    assert_eq!(names(&disk), ["00000000000000000000.log"], "it goes on taking appends");
+    assert!(log.maintain(now(6), 1).records.is_empty(), "the start is there already");
+    let due = log.maintain(now(70), 1);
+    assert_eq!(due.jobs.len(), 1);
+    due.jobs.into_iter().for_each(crate::flusher::StorageJob::run);
+    assert!(names(&disk).is_empty(), "{:?}", names(&disk));
+    assert_eq!(log.append(valid(10, WALL), 1, now(70)).expect("appends").base_offset, 1);
+}
+
+#[test]
+fn a_sealed_segment_that_lost_its_index_is_finished_all_the_same() {
+    let disk = sim();
+    let mut log = open_log(&disk, config());
+    for _ in 0..4 {
+        log.append(valid(3000, WALL), 1, now(0)).expect("appends");
+    }
+    for _ in 0..3 {
+        let _ = log.maintain(now(1), 0);
+    }
+    let job = log.prepare().expect("a segment to finish");
+    log.prepared(job.run());
+    assert!(names(&disk).contains(&"00000000000000000000.index".to_owned()), "{:?}", names(&disk));
+}
+
+#[test]
+fn rolled_segments_can_be_flushed_without_the_active_one() {
+    let disk = sim();
+    let pool = crate::segment::OpenSegments::new(2);
+    let mut log = open_log(&disk, LogConfig { open_segments: pool.clone(), ..config() });
+    assert!(log.take_rolled_flush().is_none());
+    for at in 0..100 {
+        log.append(valid(3000, WALL), 1, now(at)).expect("appends");
+        if let Some(work) = log.take_rolled_flush() {
+            assert_eq!(work.upto, i64::try_from(at).expect("small"), "up to the segment that was just made");
+            work.run().expect("flushes");
+            log.flushed(work.upto);
+        }
+        assert!(pool.count() <= 4, "{} segments are open", pool.count());
+    }
+    assert_eq!((log.flushed_offset(), log.unflushed_records()), (99, 1));
+    assert!(log.unflushed_since().is_some(), "the bound on waiting holds for the rest");
+    let image = disk.crash(CrashKind::Power);
+    let (log, _) = open_known(&image, config(), &Known { flushed: Some(99), ..Known::default() });
+    assert!(log.log_end() >= 99);
 }
 
 #[test]
@@ -286,6 +359,31 @@ fn after_a_failed_flush_a_start_cuts_to_what_was_flushed() {
         let (log, recovery) = open_known(&image, config(), &Known { flushed: Some(1), ..Known::default() });
         assert_eq!((log.log_end(), recovery.cut), (1, None));
     }
+}
+
+#[test]
+fn a_failed_flush_of_a_start_takes_nothing_that_was_acknowledged_before_it() {
+    let disk = sim();
+    let mut log = open_log(&disk, config());
+    log.append(valid(1000, WALL), 1, now(0)).expect("appends");
+    flush(&mut log);
+    drop(log);
+    // The process ends before its note of the flushed offset reaches the write-ahead store.
+    let known = Known { flushed: Some(0), clean: true, ..Known::default() };
+    let disk = disk.crash(CrashKind::Process);
+    let (log, recovery) = open_known(&disk, config(), &known);
+    let work = recovery.flush.expect("what was found is flushed");
+    disk.inject(Fault::new(Operation::Flush, 1));
+    work.run().expect_err("the disk fails");
+    assert!(work.rewritten, "so the host does not call the log suspect");
+    drop(log);
+    let disk = disk.crash(CrashKind::Process);
+    let (log, recovery) = open_known(&disk, config(), &known);
+    recovery.flush.expect("written again").run().expect("the disk works");
+    assert_eq!(log.log_end(), 1);
+    let known = Known { flushed: Some(1), ..Known::default() };
+    let (log, recovery) = open_known(&disk.crash(CrashKind::Power), config(), &known);
+    assert_eq!((log.log_end(), recovery.damaged), (1, None));
 }
 
 #[test]

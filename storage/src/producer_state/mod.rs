@@ -7,17 +7,19 @@
 mod entry;
 mod rebuild;
 mod snapshot;
+mod summary;
 
 use std::collections::BTreeMap;
 
 use millrace_types::{Offset, ProducerId, Timestamp};
 
-use crate::log::{AppendError, ProducerSummary};
+use crate::log::AppendError;
 use crate::record_batch::BatchHeader;
 
 use entry::{Entry, end_marker};
 pub(crate) use rebuild::rebuild;
 pub(crate) use snapshot::{decode_snapshot, encode_snapshot};
+pub use summary::ProducerSummary;
 
 /// How many of the longest idle producers are looked at for one without an open transaction.
 const EVICTION_ROUNDS: usize = 64;

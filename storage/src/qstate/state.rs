@@ -29,6 +29,11 @@ pub struct PartitionState {
     /// Whether a flush failed in this run of the operating system: what is behind `flushed` may be in the page cache
     /// only, though it reads back, so it has to be cut.
     pub suspect: bool,
+    /// Whether the page cache was lost since the log was last opened, as far as its last epoch shows.
+    pub(super) lost_cache: bool,
+    /// Whether it was lost so before the start that is under way: a start in between has not come to open the log, so
+    /// that the same run of the operating system proves nothing.
+    pub missed_loss: bool,
     /// The log start offset; `None`: as the segments say.
     pub start: Option<Offset>,
     /// The newest configuration.
@@ -64,9 +69,12 @@ impl State {
     pub(super) fn apply(&mut self, record: &QRecord) {
         match record {
             QRecord::Boot(boot) => {
-                if self.boots.last().is_some_and(|last| last.boot_id != boot.boot_id) {
+                let changed = self.boots.last().is_some_and(|last| last.boot_id != boot.boot_id);
+                for partition in self.partitions.values_mut() {
+                    partition.missed_loss = partition.lost_cache;
+                    partition.lost_cache |= changed;
                     // The page cache is another one: what reads back is on the disk.
-                    self.partitions.values_mut().for_each(|partition| partition.suspect = false);
+                    partition.suspect &= !changed;
                 }
                 self.boots.push(boot.clone());
                 let surplus = self.boots.len().saturating_sub(BOOTS_KEPT);
@@ -86,10 +94,19 @@ impl State {
         }
     }
 
-    /// Records that, applied to nothing, give this state.
+    /// Records that, applied to nothing, give this state. A partition whose page cache was lost comes before the start
+    /// that shows it; when that is forgotten, so is the loss.
     pub(super) fn records(&self) -> impl Iterator<Item = QRecord> {
-        let boots = self.boots.iter().cloned().map(QRecord::Boot);
-        boots.chain(self.partitions.iter().flat_map(|(tp, state)| state.records(*tp)))
+        let differ = |pair: &[BootRecord]| matches!(pair, [a, b] if a.boot_id != b.boot_id);
+        let change = self.boots.windows(2).rposition(differ);
+        let (before, after) = self.boots.split_at(change.map_or(0, |at| at + 1));
+        let boots = |boots: &[BootRecord]| boots.iter().cloned().map(QRecord::Boot).collect::<Vec<_>>();
+        let partitions = move |lost: bool| {
+            let chosen =
+                self.partitions.iter().filter(move |(_, state)| (state.lost_cache && change.is_some()) == lost);
+            chosen.flat_map(|(tp, state)| state.records(*tp))
+        };
+        boots(before).into_iter().chain(partitions(true)).chain(boots(after)).chain(partitions(false))
     }
 }
 
@@ -123,6 +140,8 @@ impl PartitionState {
 
     /// The last word about an epoch wins over what it contradicts, as in Kafka's epoch cache (KIP-101).
     fn begin_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
+        // An epoch begins when the log has been opened.
+        (self.lost_cache, self.missed_loss) = (false, false);
         self.epochs.retain(|known| known.0 < epoch && known.1 <= start);
         self.epochs.push((epoch, start));
         self.forget_ended_epochs();

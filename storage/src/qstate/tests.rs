@@ -202,6 +202,31 @@ fn a_suspect_log_stays_so_until_it_is_cut_or_the_page_cache_is_gone() {
 }
 
 #[test]
+fn a_lost_page_cache_is_remembered_until_the_log_has_been_opened() {
+    let boot = |boot_id: &str| {
+        let (directory, boot_id) = (directory(1), boot_id.to_owned());
+        QRecord::Boot(BootRecord { directory, incarnation: 1, boot_id, nonce: 1 })
+    };
+    let missed = |boots: &[QRecord]| {
+        let mut state = State::default();
+        [&[boot("a"), epoch(1, 0)], boots].concat().iter().for_each(|record| state.apply(record));
+        // What a snapshot keeps is enough for the start that reads it.
+        let mut read = State::default();
+        state.records().for_each(|record| read.apply(&record));
+        let last = boot(&read.boots.last().unwrap().boot_id.clone());
+        let next = [state.clone(), read].map(|mut state| {
+            state.apply(&last);
+            state.partitions[&tp(0)].missed_loss
+        });
+        assert_eq!(next[0], next[1]);
+        state.partitions[&tp(0)].missed_loss
+    };
+    assert!(!missed(&[boot("a")]) && !missed(&[boot("b")]), "the start itself sees that");
+    assert!(missed(&[boot("b"), boot("b")]) && missed(&[boot("b"), boot("c")]));
+    assert!(!missed(&[boot("b"), epoch(2, 0), boot("b")]));
+}
+
+#[test]
 fn votes_and_configurations_never_go_back() {
     let vote = |term, broker| QRecord::Term { tp: tp(0), term, voted_for: Some((BrokerId(broker), directory(1))) };
     let state = partition(&[vote(3, 1), vote(2, 2)]);

@@ -139,15 +139,16 @@ impl BatchError {
     #[must_use]
     pub const fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Truncated { .. } | Self::Crc { .. } | Self::Header(HeaderError::Length { .. }) => {
-                ErrorCode::CorruptMessage
-            }
+            Self::Crc { .. } | Self::Header(HeaderError::Length { .. }) => ErrorCode::CorruptMessage,
+            // Kafka tells a format that never was from an old one, and reads a batch that is cut as no batch.
+            Self::Header(HeaderError::Magic { magic }) if *magic < 0 || *magic > 2 => ErrorCode::CorruptMessage,
             Self::TooLarge { .. } | Self::Records(RecordError::Codec(CodecError::TooLarge { .. })) => {
                 ErrorCode::MessageTooLarge
             }
             Self::Timestamp { .. } | Self::TimestampType => ErrorCode::InvalidTimestamp,
             Self::CodecNotAllowed => ErrorCode::UnsupportedCompressionType,
             Self::Empty
+            | Self::Truncated { .. }
             | Self::Header(_)
             | Self::SeveralBatches { .. }
             | Self::Field { .. }
@@ -247,14 +248,14 @@ fn seal(header: &RawHeader, payload_crc: u32, payload_len: usize) -> u32 {
     crc32c_combine(crc32c(&header[CRC_START..]), payload_crc, payload_len)
 }
 
-/// Length, number of batches, size and checksum.
+/// Length, size, number of batches and checksum.
 fn check_extent(header: &BatchHeader, records: &Bytes, limits: &BatchLimits) -> Result<(), BatchError> {
     let (size, available) = (header.size(), records.len());
-    if size > limits.max_message_bytes {
-        return Err(BatchError::TooLarge { size, limit: limits.max_message_bytes });
-    }
     if size > available {
         return Err(BatchError::Truncated { size, available });
+    }
+    if size > limits.max_message_bytes {
+        return Err(BatchError::TooLarge { size, limit: limits.max_message_bytes });
     }
     if size < available {
         return Err(BatchError::SeveralBatches { bytes: available - size });

@@ -15,6 +15,7 @@ use crate::qstate::{PartitionState, QRecord};
 
 pub(crate) use files::{remove_segment, remove_snapshots_above};
 pub(crate) use open::open;
+pub(crate) use scan::{Bad, Expected, scan};
 
 /// What the write-ahead store knows of a log before its files are looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub struct Known {
 
 impl Known {
     /// What the write-ahead store says of a log. `clean` is whether the page cache survived: the data directory was left
-    /// clean, or the previous start was in the same run of the operating system.
+    /// clean, or the previous start was in the same run of the operating system. It is not enough when that start had lost
+    /// the page cache and ended before it opened the log.
     #[must_use]
     pub fn from_state(state: &PartitionState, clean: bool) -> Self {
         Self {
@@ -47,7 +49,7 @@ impl Known {
             epochs: state.epochs.clone(),
             trunc: state.trunc,
             volatile: state.volatile,
-            clean,
+            clean: clean && !state.missed_loss,
             suspect: state.suspect,
         }
     }
@@ -78,8 +80,12 @@ pub struct Cut {
     pub to: Offset,
     /// The leader epoch of the log's end after the cut.
     pub epoch: LeaderEpoch,
-    /// Bytes that were cut, as far as they were not zero.
+    /// Bytes that were cut: those up to the last that is not zero, and the whole of later files.
     pub bytes: u64,
+    /// The file that was cut, or the first that was removed.
+    pub file: PathBuf,
+    /// Position in the file of the first byte that was cut.
+    pub position: u64,
     /// What was wrong with the first of them.
     pub reason: String,
 }

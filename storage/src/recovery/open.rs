@@ -31,6 +31,8 @@ pub(crate) struct Opened {
     pub(crate) flushed: Offset,
     /// Sealed segments without a sidecar.
     pub(crate) unfinished: Vec<Arc<Segment>>,
+    /// Everything above the flushed offset was written again.
+    pub(crate) rewritten: bool,
     pub(crate) recovery: Recovery,
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn open(
         scanned: 0,
         tail: None,
         damage: None,
+        rewritten: false,
     };
     let removed_below = opening.remove_below(&files, start)?;
     let mut rest: Vec<Offset> = files.logs.iter().copied().filter(|base| !removed_below.contains(base)).collect();
@@ -76,7 +79,7 @@ pub(crate) fn open(
     opening.check_end(start)?;
     if opening.damage.is_none() {
         opening.cut(&files, &rest, listed)?;
-        opening.rewrite()?;
+        opening.rewritten = opening.rewrite()?;
     }
     opening.finish(partition, start)
 }
@@ -84,6 +87,8 @@ pub(crate) fn open(
 /// The bad bytes at the end of a segment and where they begin.
 #[derive(Debug)]
 struct Tail {
+    /// Base offset of the segment.
+    base: Offset,
     position: u64,
     bad: Bad,
 }
@@ -103,6 +108,7 @@ struct Opening<'a> {
     scanned: u64,
     tail: Option<Tail>,
     damage: Option<Rot>,
+    rewritten: bool,
 }
 
 impl Opening<'_> {
@@ -197,7 +203,7 @@ impl Opening<'_> {
         }
         let position = scan.position as u64;
         self.ends_at(&file_name(base, FileKind::Log), position, bad.reason.clone());
-        self.tail = Some(Tail { position, bad });
+        self.tail = Some(Tail { base, position, bad });
         Ok(false)
     }
 
@@ -263,9 +269,13 @@ impl Opening<'_> {
                 file.flush()?;
             }
         }
-        if !later.is_empty() && self.tail.is_none() {
+        if let (Some(base), None) = (later.last(), &self.tail) {
             let reason = "later segments do not continue the log".to_owned();
-            self.tail = Some(Tail { position: 0, bad: Bad { reason, extent: 0, one_torn_batch: false } });
+            self.tail = Some(Tail { base: *base, position: 0, bad: Bad { reason, extent: 0, one_torn_batch: false } });
+        }
+        let removed = later.iter().filter_map(|base| self.lens.get(base)).sum::<u64>();
+        if let Some(tail) = &mut self.tail {
+            tail.bad.extent += removed;
         }
         Ok(())
     }
@@ -273,8 +283,8 @@ impl Opening<'_> {
     /// Writes again what is not known flushed, so that the flush that follows has something to write. Had a flush
     /// failed in the process before, and the process ended before it could note that the log is suspect, the pages
     /// would be clean in the cache, missing on the disk, and beyond the reach of any later flush. A long suffix is left
-    /// alone: it comes of a topic that acknowledges from the page cache.
-    fn rewrite(&self) -> Result<(), DiskError> {
+    /// alone, and `false` comes back: it comes of a topic that acknowledges from the page cache.
+    fn rewrite(&self) -> Result<bool, DiskError> {
         let beyond = |segment: &&Arc<Segment>| segment.next() > self.flushed() && segment.used() > 0;
         let mut ranges = Vec::new();
         for segment in self.segments.iter().filter(beyond) {
@@ -282,14 +292,14 @@ impl Opening<'_> {
             ranges.push((segment.clone(), start, segment.used() - start));
         }
         if ranges.iter().map(|(_, _, len)| len).sum::<u64>() > REWRITE_MAX {
-            return Ok(());
+            return Ok(false);
         }
         for (segment, start, len) in ranges {
             let file = segment.file()?;
             let bytes = file.read(start, usize::try_from(len).unwrap_or(usize::MAX))?;
             file.write_at(start, &[&bytes])?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn has(&self, base: Offset) -> bool {
@@ -321,6 +331,8 @@ impl Opening<'_> {
             to: end,
             epoch: epochs.latest(),
             bytes: tail.bad.extent,
+            file: self.home.dir.join(file_name(tail.base, FileKind::Log)),
+            position: tail.position,
             reason: tail.bad.reason.clone(),
         });
         let recovery = Recovery {
@@ -331,8 +343,8 @@ impl Opening<'_> {
             damaged: self.damage,
             suffix_lost: self.known.volatile && (!self.known.clean || self.known.suspect),
         };
-        let Self { segments, unfinished, .. } = self;
-        Ok(Opened { segments, epochs, producers, start, end, flushed, unfinished, recovery })
+        let Self { segments, unfinished, rewritten, .. } = self;
+        Ok(Opened { segments, epochs, producers, start, end, flushed, unfinished, rewritten, recovery })
     }
 
     /// The first offset of each leader epoch that has records.

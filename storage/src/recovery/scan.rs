@@ -7,50 +7,50 @@ use crate::record_batch::{BatchHeader, HEADER_LEN};
 
 /// What the batches of a segment must continue, and how closely they are looked at.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Expected {
+pub(crate) struct Expected {
     /// Base offset of the first batch.
-    pub(super) offset: Offset,
+    pub(crate) offset: Offset,
     /// The leader epoch before it; epochs never fall.
-    pub(super) epoch: LeaderEpoch,
+    pub(crate) epoch: LeaderEpoch,
     /// Checksums are computed of batches that end above this offset: what lies below was flushed by this disk.
-    pub(super) trusted_below: Offset,
+    pub(crate) trusted_below: Offset,
     /// Whether all bytes behind the last batch are looked at: after a power loss any page may have survived.
-    pub(super) whole_tail: bool,
+    pub(crate) whole_tail: bool,
     /// No batch that ends above this offset is taken, be it whole or not; `Offset::MAX` for no such bound.
-    pub(super) upto: Offset,
+    pub(crate) upto: Offset,
 }
 
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// Position behind the last good batch.
-    pub(super) position: usize,
+    pub(crate) position: usize,
     /// The offset behind it.
-    pub(super) next: Offset,
+    pub(crate) next: Offset,
     /// Its leader epoch, or the one before.
-    pub(super) epoch: LeaderEpoch,
+    pub(crate) epoch: LeaderEpoch,
     /// Bytes whose checksum was computed.
-    pub(super) scanned: u64,
+    pub(crate) scanned: u64,
     /// What lies behind: `None` for nothing but zeros.
-    pub(super) bad: Option<Bad>,
+    pub(crate) bad: Option<Bad>,
 }
 
 /// Bytes that do not continue the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bad {
+pub(crate) struct Bad {
     /// Why not.
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// Bytes from the end of the log to the last one that is not zero.
-    pub(super) extent: u64,
+    pub(crate) extent: u64,
     /// Whether they are no more than one batch that was not written to its end.
-    pub(super) one_torn_batch: bool,
+    pub(crate) one_torn_batch: bool,
 }
 
 /// Why a whole batch is not taken.
 const UNFLUSHED: &str = "a flush failed since: what the page cache shows may not be on the disk";
 
 /// Scans `bytes`, a segment from its start, and calls `each` with every good batch.
-pub(super) fn scan(bytes: &[u8], expected: Expected, mut each: impl FnMut(&BatchHeader)) -> Scan {
+pub(crate) fn scan(bytes: &[u8], expected: Expected, mut each: impl FnMut(&BatchHeader)) -> Scan {
     let mut scan = Scan { position: 0, next: expected.offset, epoch: expected.epoch, scanned: 0, bad: None };
     loop {
         let rest = bytes.get(scan.position..).unwrap_or_default();

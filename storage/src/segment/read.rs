@@ -1,13 +1,12 @@
-//! Reads of one segment: whole batches between offsets, and the search by timestamp.
+//! Reads of one segment: whole batches between offsets.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_types::{LeaderEpoch, Offset, Timestamp};
+use millrace_types::Offset;
 
 use super::{Segment, Walk};
 use crate::disk::DiskError;
-use crate::record_batch::{BatchHeader, RecordIter, TimestampType};
 
 /// Bytes behind the end of an active segment that are taken for resident: what was just written is in memory.
 const WARM_TAIL: u64 = 16 << 20;
@@ -34,23 +33,17 @@ pub(crate) enum Found {
     Cold,
 }
 
-/// A record found by its timestamp.
-pub(crate) type Stamped = (Timestamp, Offset, LeaderEpoch);
-
 impl Segment {
     /// Reads whole batches; `range.from` lies in this segment and below `range.upto`.
     ///
     /// # Errors
     /// When the file cannot be opened or mapped.
     pub(crate) fn read(self: &Arc<Self>, range: Range) -> Result<Found, DiskError> {
-        let Some((start, end)) = self.window(range) else { return self.cold() };
+        let Some((start, end)) = self.window(range) else { return self.warm_failed().map(|()| Found::Cold) };
         let file = self.file()?;
-        let used = self.used();
-        if self.is_sealed() || used.saturating_sub(start) > WARM_TAIL {
-            let touched = start.saturating_add(range.max_bytes as u64).min(end);
-            if !file.is_resident(start..touched) {
-                return self.cold();
-            }
+        let touched = start.saturating_add(range.max_bytes as u64).min(end);
+        if self.may_be_cold(start) && !file.is_resident(start..touched) {
+            return self.warm_failed().map(|()| Found::Cold);
         }
         let bytes = file.read(start, usize::try_from(end - start).unwrap_or(usize::MAX))?;
         let empty = Found::Batches { bytes: Bytes::new(), first: range.from, next: range.from };
@@ -64,15 +57,24 @@ impl Segment {
         Ok(Found::Batches { bytes: bytes.slice(first.position..end), first: first.header.base_offset, next })
     }
 
-    /// The answer to a read of what is not in memory: the failure, if the last attempt to bring it there failed.
-    fn cold(&self) -> Result<Found, DiskError> {
-        self.warm_failure.lock().take().map_or(Ok(Found::Cold), Err)
+    /// Whether it takes a look to know that what lies at `position` is in memory.
+    pub(super) fn may_be_cold(&self, position: u64) -> bool {
+        self.is_sealed() || self.used().saturating_sub(position) > WARM_TAIL
+    }
+
+    /// The failure of the last attempt to bring something into memory, which the read of what is not there reports.
+    pub(super) fn warm_failed(&self) -> Result<(), DiskError> {
+        self.warm_failure.lock().take().map_or(Ok(()), Err)
     }
 
     /// Brings what [`Segment::read`] of the range would touch into memory; for a storage thread. A failure is reported
     /// by the next read that is cold.
     pub(crate) fn warm(self: &Arc<Self>, range: Range) {
-        let failure = self.try_warm(range).err();
+        self.warmed(self.try_warm(range).err());
+    }
+
+    /// Notes what came of an attempt to bring something into memory.
+    pub(super) fn warmed(&self, failure: Option<DiskError>) {
         if let Some(error) = &failure {
             tracing::warn!(%error, "a cold range could not be read in");
         }
@@ -131,86 +133,13 @@ impl Segment {
         Some((usize::try_from(position).ok()?, self.base() + i64::from(entry.relative)))
     }
 
-    /// The first record at or above offset `from` and below `upto` with a timestamp of `timestamp` or later.
-    ///
-    /// # Errors
-    /// When the file cannot be opened or mapped.
-    pub(crate) fn find_timestamp(
-        self: &Arc<Self>,
-        timestamp: Timestamp,
-        from: Offset,
-        upto: Offset,
-    ) -> Result<Option<Stamped>, DiskError> {
-        self.load_index()?;
-        let (start, used) = {
-            let content = self.content().read();
-            let position = content.index().map_or(0, |index| index.before_timestamp(timestamp).position);
-            (u64::from(position), content.used())
-        };
-        if start >= used {
-            return Ok(None);
-        }
-        let bytes = self.file()?.read(start, usize::try_from(used - start).unwrap_or(usize::MAX))?;
-        for walked in Walk::new(&bytes) {
-            let header = &walked.header;
-            if header.base_offset >= upto {
-                break;
-            }
-            if header.max_timestamp < timestamp || header.last_offset() < from || header.is_control() {
-                continue;
-            }
-            let found = first_record(&bytes.slice(walked.position..walked.end()), timestamp, from, upto);
-            if let Some((timestamp, offset)) = found {
-                return Ok(Some((timestamp, offset, header.leader_epoch)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The greatest timestamp of the batches below `upto`.
-    ///
-    /// # Errors
-    /// When the file cannot be opened or mapped.
-    pub(crate) fn max_timestamp_below(self: &Arc<Self>, upto: Offset) -> Result<Timestamp, DiskError> {
-        {
-            let content = self.content().read();
-            if upto >= content.next() {
-                return Ok(content.max_timestamp());
-            }
-        }
-        self.load_index()?;
-        let (entry, used) = {
-            let content = self.content().read();
-            (content.index().map(|index| index.floor_offset(self.relative(upto))), content.used())
-        };
-        let Some(entry) = entry else { return Ok(crate::index::NO_MAX) };
-        let start = u64::from(entry.position);
-        let bytes = self.file()?.read(start, usize::try_from(used - start).unwrap_or(usize::MAX))?;
-        let below = Walk::new(&bytes).take_while(|walked| walked.header.last_offset() < upto);
-        Ok(below.fold(entry.max_before, |max, walked| max.max(walked.header.max_timestamp)))
-    }
-
     /// A position at or in front of the batch that holds `offset`; the start while the index is not in memory.
     pub(crate) fn position_of(&self, offset: Offset) -> u64 {
         let content = self.content().read();
         content.index().map_or(0, |index| u64::from(index.floor_offset(self.relative(offset)).position))
     }
 
-    fn relative(&self, offset: Offset) -> u32 {
+    pub(super) fn relative(&self, offset: Offset) -> u32 {
         u32::try_from(offset.saturating_sub(self.base()).max(0)).unwrap_or(u32::MAX)
     }
-}
-
-/// The first record of `batch` that fits. A batch of LogAppendTime has one timestamp for all its records. A batch whose
-/// records cannot be unfolded answers with its own bounds: a reader that starts there sees everything that fits.
-fn first_record(batch: &Bytes, timestamp: Timestamp, from: Offset, upto: Offset) -> Option<(Timestamp, Offset)> {
-    let header = BatchHeader::parse(batch).ok()?;
-    let whole_batch = (header.max_timestamp, header.base_offset.max(from));
-    if header.timestamp_type() == TimestampType::LogAppendTime {
-        return Some(whole_batch);
-    }
-    let Ok(records) = RecordIter::new(batch) else { return Some(whole_batch) };
-    let mut records = records.map_while(Result::ok);
-    let found = records.find(|record| record.timestamp >= timestamp && (from..upto).contains(&record.offset))?;
-    Some((found.timestamp, found.offset))
 }

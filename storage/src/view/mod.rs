@@ -1,16 +1,17 @@
 //! The side of a log that every arbiter reads without a mailbox.
 
+mod by_time;
 mod shared;
 mod slice;
 
 use std::sync::Arc;
 
-use millrace_types::{LeaderEpoch, Offset, Timestamp};
+use millrace_types::{LeaderEpoch, Offset};
 
 use crate::epoch_cache::EpochCache;
-use crate::index::NO_MAX;
 use crate::segment::{Found, ReadRange, Segment};
 
+pub use by_time::ByTime;
 pub(crate) use shared::{Segments, Shared};
 pub use slice::{ReadError, Slice, WarmJob};
 
@@ -106,50 +107,6 @@ impl LogView {
             Found::Batches { bytes, first, next } => Ok(Slice { bytes, first, next, cold: None }),
             Found::Cold => Ok(Slice { cold: Some(WarmJob::new(segment.clone(), range)), ..empty }),
         }
-    }
-
-    /// The first record below `upto` with a timestamp of `timestamp` or later, with its own timestamp. At most one batch
-    /// is unfolded unless headers lie. It may touch cold pages.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn offset_for_timestamp(
-        &self,
-        timestamp: Timestamp,
-        upto: Offset,
-    ) -> Result<Option<(Timestamp, Offset, LeaderEpoch)>, ReadError> {
-        let (start, upto) = (self.log_start(), upto.min(self.log_end()));
-        for segment in self.shared.segments.load().iter() {
-            let (next, max_timestamp) = {
-                let content = segment.content().read();
-                (content.next(), content.max_timestamp())
-            };
-            if segment.base() >= upto {
-                break;
-            }
-            if next <= start || max_timestamp < timestamp {
-                continue;
-            }
-            if let Some(found) = segment.find_timestamp(timestamp, start, upto)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first record with the greatest timestamp below `upto`. It may touch cold pages.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn max_timestamp(&self, upto: Offset) -> Result<Option<(Timestamp, Offset, LeaderEpoch)>, ReadError> {
-        let (start, upto) = (self.log_start(), upto.min(self.log_end()));
-        let mut max = NO_MAX;
-        for segment in self.shared.segments.load().iter() {
-            if segment.base() < upto && segment.next() > start {
-                max = max.max(segment.max_timestamp_below(upto)?);
-            }
-        }
-        if max == NO_MAX { Ok(None) } else { self.offset_for_timestamp(max, upto) }
     }
 }
 

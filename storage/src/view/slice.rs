@@ -6,9 +6,11 @@ use bytes::Bytes;
 use millrace_types::{ErrorCode, Offset};
 use thiserror::Error;
 
+use super::LogView;
+use super::by_time::Wanted;
 use crate::disk::DiskError;
 use crate::recovery::Rot;
-use crate::segment::{ReadRange, Segment};
+use crate::segment::{Pages, ReadRange, Segment};
 
 /// Whole record batches of one segment.
 #[derive(Debug, Default)]
@@ -23,21 +25,32 @@ pub struct Slice {
     pub cold: Option<WarmJob>,
 }
 
-/// Work that brings a cold range into memory; it may block on the device.
+/// Work that brings what a read or a search needs into memory; it may block on the device.
 #[derive(Debug)]
-pub struct WarmJob {
-    segment: Arc<Segment>,
-    range: ReadRange,
+pub struct WarmJob(Warm);
+
+#[derive(Debug)]
+enum Warm {
+    Batches { segment: Arc<Segment>, range: ReadRange },
+    Search { view: LogView, wanted: Wanted, upto: Offset },
 }
 
 impl WarmJob {
     pub(crate) const fn new(segment: Arc<Segment>, range: ReadRange) -> Self {
-        Self { segment, range }
+        Self(Warm::Batches { segment, range })
     }
 
-    /// Reads the range in. A failure is returned by the read that follows.
+    pub(super) const fn search(view: LogView, wanted: Wanted, upto: Offset) -> Self {
+        Self(Warm::Search { view, wanted, upto })
+    }
+
+    /// Reads everything in. A failure is returned by the read, or search, that follows.
     pub fn run(self) {
-        self.segment.warm(self.range);
+        match self.0 {
+            Warm::Batches { segment, range } => segment.warm(range),
+            // The segment that failed has noted why; what was found is found again by the search that follows.
+            Warm::Search { view, wanted, upto } => drop(view.search(wanted, upto, Pages::ReadIn)),
+        }
     }
 }
 

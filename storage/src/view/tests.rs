@@ -73,22 +73,47 @@ fn reads_end_at_their_bound() {
     assert!(matches!(view.read(-1, 200, 100, true), Err(ReadError::OutOfRange { .. })));
 }
 
+/// What a search found, on pages that are in memory.
+fn found(searched: Result<ByTime, ReadError>) -> Option<(i64, i64, i32)> {
+    match searched.expect("reads") {
+        ByTime::Found(found) => found,
+        ByTime::Cold(_) => panic!("cold"),
+    }
+}
+
 #[test]
 fn timestamps_find_the_first_record_with_its_own() {
     let log = log();
     let view = log.view();
     for record in 0..120_i64 {
-        for (asked, found) in [(1000 + 10 * record, record), (1000 + 10 * record - 9, record)] {
-            let epoch = i32::try_from(1 + found / 30).expect("small");
-            let expected = Some((1000 + 10 * found, found, epoch));
-            assert_eq!(view.offset_for_timestamp(asked, 120).expect("reads"), expected);
+        for asked in [1000 + 10 * record, 1000 + 10 * record - 9] {
+            let epoch = i32::try_from(1 + record / 30).expect("small");
+            let expected = Some((1000 + 10 * record, record, epoch));
+            assert_eq!(found(view.offset_for_timestamp(asked, 120)), expected);
         }
     }
-    assert_eq!(view.offset_for_timestamp(1000 + 1191, 120).expect("reads"), None);
-    assert_eq!(view.offset_for_timestamp(1500, 50).expect("reads"), None, "it lies at offset 50");
-    assert_eq!(view.max_timestamp(120).expect("reads"), Some((2190, 119, 4)));
-    assert_eq!(view.max_timestamp(60).expect("reads"), Some((1590, 59, 2)));
-    assert_eq!(view.max_timestamp(0).expect("reads"), None);
+    assert_eq!(found(view.offset_for_timestamp(1000 + 1191, 120)), None);
+    assert_eq!(found(view.offset_for_timestamp(1500, 50)), None, "it lies at offset 50");
+    assert_eq!(found(view.max_timestamp(120)), Some((2190, 119, 4)));
+    assert_eq!(found(view.max_timestamp(60)), Some((1590, 59, 2)));
+    assert_eq!(found(view.max_timestamp(0)), None);
+}
+
+#[test]
+fn a_search_by_time_in_a_cold_segment_waits_for_a_storage_thread() {
+    for greatest in [false, true] {
+        let search =
+            |view: &LogView| if greatest { view.max_timestamp(5) } else { view.offset_for_timestamp(1000, 120) };
+        let mut log = log();
+        let warm = found(search(&log.view()));
+        let job = log.prepare().expect("sealed segments to finish");
+        log.prepared(job.run());
+        log.maintain(Now::default(), 0);
+        log.maintain(Now::default(), 0);
+        let Ok(ByTime::Cold(job)) = search(&log.view()) else { panic!("its index is not in memory") };
+        job.run();
+        assert_eq!(found(search(&log.view())), warm);
+    }
 }
 
 #[test]

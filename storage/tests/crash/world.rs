@@ -296,7 +296,9 @@ impl World {
     }
 
     fn flush(&mut self, log: &mut Log) -> Result<(), Stop> {
-        let Some(work) = log.take_flush() else { return Ok(()) };
+        let rolled = self.chance.one_in(4);
+        let work = if rolled { log.take_rolled_flush() } else { log.take_flush() };
+        let Some(work) = work else { return Ok(()) };
         // Appends go on while a flush is under way.
         if self.chance.one_in(4) {
             self.append(log)?;
@@ -311,7 +313,7 @@ impl World {
             }
             Err(error) => {
                 log.poison(&error);
-                self.store.put([QRecord::Suspect { tp: partition() }]);
+                self.store.put((!work.rewritten).then_some(QRecord::Suspect { tp: partition() }));
             }
         }
         Ok(())

@@ -6,9 +6,11 @@ use super::source::Source;
 /// Folders that hold deterministic cores: no clock, random source, thread, file or socket.
 const CORES: &[&str] = &["types/", "raft/", "metadata/", "coordinator/", "node/", "client/src/core/"];
 /// What may ask the clock, its cores apart: hosts, and the storage threads, which time the disk. Everything else is told.
-const CLOCKS: &[&str] = &["broker/src/clock.rs", "storage/src/flusher/", "client/src/", "bench/", "xtask/"];
+const CLOCKS: &[&str] =
+    &["broker/src/clock.rs", "storage/src/flusher/", "client/src/", "bench/", "sim/src/main.rs", "xtask/"];
 /// What talks to a person on standard output.
-const TERMINALS: &[&str] = &["broker/src/main.rs", "broker/src/serve.rs", "broker/src/cli/", "bench/", "xtask/"];
+const TERMINALS: &[&str] =
+    &["broker/src/main.rs", "broker/src/serve.rs", "broker/src/cli/", "bench/", "sim/src/main.rs", "xtask/"];
 /// What waits for other processes, which send no event.
 const POLLS: &[&str] = &["broker/tests/common/", "bench/", "xtask/"];
 

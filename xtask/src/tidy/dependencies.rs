@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
         uses: &["types", "raft", "metadata", "coordinator", "storage"],
         others: Some(&[
             "arc-swap",
+            "bolero",
             "bytes",
             "kafka-protocol",
             "parking_lot",

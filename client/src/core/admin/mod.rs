@@ -123,7 +123,7 @@ impl Machine for AdminCore {
     }
 
     fn deadline(&self, now: Now) -> Instant {
-        self.cluster.deadline(now.instant).min(self.calls.deadline()).min(self.lookups.deadline())
+        self.cluster.deadline(now.instant).min(self.calls.deadline()).min(self.lookups.deadline(now.instant))
     }
 
     fn poll_event(&mut self) -> Option<AdminEvent> {

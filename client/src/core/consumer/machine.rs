@@ -303,7 +303,7 @@ impl Machine for ConsumerCore {
 
     fn deadline(&self, now: Now) -> Instant {
         let readers = self.readers.values().map(|reader| reader.retry_at).filter(|at| *at > now.instant);
-        let own = [self.calls.deadline(), self.lookups.deadline(), self.group_deadline()];
+        let own = [self.calls.deadline(), self.lookups.deadline(now.instant), self.group_deadline()];
         readers.chain(own).fold(self.cluster.deadline(now.instant), Instant::min)
     }
 

@@ -3,10 +3,13 @@
 //! Invariants, with idempotence (KIP-98):
 //! - Batches are acknowledged in the order of their ids, because each stamped batch carries the sequence number that
 //!   follows on its predecessor's last one, and the leader refuses gaps.
+//! - The first batch under an identity is alone in flight until it is acknowledged: a leader takes any number from a
+//!   producer that it knows nothing of, so that the second would be taken without the first.
 //! - A batch that is sent again is alone in flight. Its successors come back as OUT_OF_ORDER_SEQUENCE_NUMBER, wait
 //!   behind it, and follow one by one.
 //! - When a stamped batch is given up, nobody knows whether its numbers were used: the partition waits until nothing
-//!   is in flight and starts over at 0 under another producer epoch (KIP-360).
+//!   is in flight and starts over at 0 under another producer epoch (KIP-360). A batch that may have been written keeps
+//!   its stamp until the leader has said which: under another one it would be written twice.
 
 use std::collections::VecDeque;
 
@@ -142,6 +145,8 @@ pub(super) struct PartitionQueue {
     pub(super) retry_at: Instant,
     identity: Option<Identity>,
     next_sequence: i32,
+    /// Whether the leader has acknowledged a batch of `identity`.
+    pub(super) known_to_leader: bool,
     /// Whether sequence numbers must start over before anything is sent.
     pub(super) needs_reset: bool,
 }
@@ -154,12 +159,12 @@ impl PartitionQueue {
     /// Whether the order of batches allows to send the first that waits.
     pub(super) fn may_send(&self, now: Instant, idempotent: bool) -> bool {
         let Some(head) = self.waiting.front() else { return false };
-        if self.retry_at > now || self.needs_reset {
+        if self.retry_at > now || (self.needs_reset && !self.is_unsettled()) {
             return false;
         }
         let retrying = head.attempts > 0
             || self.in_flight.iter().any(|sent| sent.batch.as_ref().is_none_or(|batch| batch.attempts > 1));
-        self.in_flight.is_empty() || !idempotent || !retrying
+        self.in_flight.is_empty() || !idempotent || (self.known_to_leader && !retrying)
     }
 
     /// Takes the first batch for sending, stamped under `identity`.
@@ -174,6 +179,7 @@ impl PartitionQueue {
             }
             self.identity = Some(identity);
             self.next_sequence = 0;
+            self.known_to_leader = false;
         }
         let mut batch = self.waiting.pop_front()?;
         batch.seal(codec);
@@ -197,6 +203,11 @@ impl PartitionQueue {
     pub(super) fn landed(&mut self, request: RequestId) -> Option<Option<Batch>> {
         let at = self.in_flight.iter().position(|sent| sent.request == request)?;
         self.in_flight.remove(at).map(|sent| sent.batch)
+    }
+
+    /// A batch was acknowledged.
+    pub(super) fn acknowledged(&mut self, batch: &Batch) {
+        self.known_to_leader |= batch.stamp.is_some_and(|(identity, _)| self.identity == Some(identity));
     }
 
     /// Whether a batch older than `id` has not been acknowledged.
@@ -226,9 +237,23 @@ impl PartitionQueue {
         }
     }
 
-    /// Starts over when it is time to: nothing may be in flight. Returns the identity whose epoch is used up.
+    /// Whether something that waits may have been written under its stamp.
+    fn is_unsettled(&self) -> bool {
+        self.waiting.iter().any(|batch| batch.possibly_written)
+    }
+
+    /// The leader has said that the first in line was not written, under numbers that it will not take any more. What
+    /// follows on them was not written either. All of it starts over.
+    pub(super) fn settle(&mut self, first: &mut Batch) {
+        first.possibly_written = false;
+        self.waiting.iter_mut().for_each(|batch| batch.possibly_written = false);
+        self.needs_reset = true;
+    }
+
+    /// Starts over when it is time to: nothing may be in flight, and nothing that waits may have been written. Returns
+    /// the identity whose epoch is used up.
     pub(super) fn reset(&mut self) -> Option<Identity> {
-        if !self.needs_reset || !self.in_flight.is_empty() {
+        if !self.needs_reset || !self.in_flight.is_empty() || self.is_unsettled() {
             return None;
         }
         self.needs_reset = false;

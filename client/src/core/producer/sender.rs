@@ -205,14 +205,22 @@ impl ProducerCore {
         match code {
             ErrorCode::None | ErrorCode::DuplicateSequenceNumber => {
                 let written = Written { base_offset: row.base_offset, log_append_time: row.log_append_time_ms };
+                if let Some(queue) = self.accumulator.queue(place) {
+                    queue.acknowledged(&batch);
+                }
                 self.acknowledged(&batch, written);
             }
             ErrorCode::OutOfOrderSequenceNumber if idempotent => {
-                // A batch behind one that failed is refused until that one is in, or was given up and the numbers
-                // start over; the first in line has no excuse: the leader lost what it had acknowledged.
-                let behind = |queue: &PartitionQueue| queue.has_older(batch.id) || queue.needs_reset;
-                let waits = self.accumulator.peek(place).is_some_and(behind);
-                if waits { self.retry(now, place, batch, error) } else { self.refused(place, batch, error) }
+                let Some(queue) = self.accumulator.queue(place) else { return };
+                // A batch behind one that failed is refused until that one is in.
+                if queue.has_older(batch.id) {
+                    return self.retry(now, place, batch, error);
+                }
+                // The first in line has an excuse when one before it was given up. Otherwise the leader lost what it
+                // had acknowledged, and the application must know.
+                let excused = queue.needs_reset;
+                queue.settle(&mut batch);
+                if excused { self.retry(now, place, batch, error) } else { self.refused(place, batch, error) }
             }
             ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch if idempotent => {
                 // The leader has forgotten the producer, or knows a later epoch: the batch was not written.
@@ -220,7 +228,7 @@ impl ProducerCore {
                     self.identities.renew();
                 }
                 if let Some(queue) = self.accumulator.queue(place) {
-                    queue.needs_reset = true;
+                    queue.settle(&mut batch);
                 }
                 self.retry(now, place, batch, error);
             }

@@ -146,7 +146,7 @@ fn flush_does_not_wait_for_linger() {
     assert!(std::iter::from_fn(|| core.poll_event()).any(|event| event == ProducerEvent::Flushed(flush)));
 }
 
-/// Three batches in flight, one record each.
+/// Three batches in flight, one record each, of a producer that the leader knows.
 fn three_in_flight(net: &mut Net) -> (ProducerCore, Vec<Sent>) {
     let mut config = config();
     config.linger = Duration::ZERO;
@@ -154,6 +154,8 @@ fn three_in_flight(net: &mut Net) -> (ProducerCore, Vec<Sent>) {
     send(&mut core, net, 0, "a");
     net.run(&mut core);
     identify(&mut core, net, 7);
+    let place = core.accumulator.find("t", 0).expect("there is a queue");
+    core.accumulator.queue(place).expect("found").known_to_leader = true;
     for value in ["b", "c"] {
         send(&mut core, net, 0, value);
         net.run(&mut core);
@@ -162,6 +164,27 @@ fn three_in_flight(net: &mut Net) -> (ProducerCore, Vec<Sent>) {
     let sequences: Vec<i32> = sent.iter().map(|sent| stamps(sent)[0].2).collect();
     assert_eq!(sequences, [0, 1, 2]);
     (core, sent)
+}
+
+#[test]
+fn the_first_batch_is_alone_until_the_leader_knows_the_producer() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let mut config = config();
+    config.linger = Duration::ZERO;
+    let mut core = start(config, &mut net);
+    send(&mut core, &net, 0, "a");
+    net.run(&mut core);
+    identify(&mut core, &mut net, 7);
+    for value in ["b", "c"] {
+        send(&mut core, &net, 0, value);
+        net.run(&mut core);
+    }
+    let first = net.next();
+    assert!(stamps(&first) == [(7, 0, 0)] && net.sent.is_empty(), "the leader would take the second without it");
+    net.answer(&mut core, &first, reply(&first, ErrorCode::None, 0));
+    net.run(&mut core);
+    let rest = net.next();
+    assert_eq!((values(&rest), stamps(&rest)), (vec!["b".to_owned(), "c".to_owned()], vec![(7, 0, 1)]));
 }
 
 #[test]
@@ -218,6 +241,47 @@ fn a_gap_at_the_head_of_the_line_is_an_error_and_starts_over_under_a_new_epoch()
     net.pass(&mut core, 300 * MILLI);
     let again = net.next();
     assert_eq!((values(&again), stamps(&again)), (vec!["b".to_owned()], vec![(7, 1, 0)]));
+}
+
+#[test]
+fn a_gap_before_a_lone_batch_starts_over_under_a_new_epoch_too() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let (mut core, sent) = three_in_flight(&mut net);
+    for answer in &sent {
+        net.answer(&mut core, answer, reply(answer, ErrorCode::None, 0));
+    }
+    net.run(&mut core);
+    send(&mut core, &net, 0, "d");
+    net.run(&mut core);
+    let lone = net.next();
+    assert_eq!(stamps(&lone), [(7, 0, 3)]);
+    net.answer(&mut core, &lone, reply(&lone, ErrorCode::OutOfOrderSequenceNumber, -1));
+    net.run(&mut core);
+    assert!(outcomes(&mut core).pop().is_some_and(|(id, result)| id == 3 && result.is_err()));
+    send(&mut core, &net, 0, "e");
+    net.run(&mut core);
+    assert_eq!(stamps(&net.next()), [(7, 1, 0)], "the leader would refuse the same number for ever");
+}
+
+#[test]
+fn what_may_have_been_written_keeps_its_stamp_until_that_is_settled() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let (mut core, sent) = three_in_flight(&mut net);
+    net.answer(&mut core, &sent[0], reply(&sent[0], ErrorCode::MessageTooLarge, -1));
+    net.cut(&mut core, sent[1].connection);
+    net.pass(&mut core, 500 * MILLI);
+    let again = net.next();
+    assert_eq!((values(&again), stamps(&again)), (vec!["b".to_owned()], vec![(7, 0, 1)]), "it may be in the log");
+    net.answer(&mut core, &again, reply(&again, ErrorCode::OutOfOrderSequenceNumber, -1));
+    for (value, sequence) in [("b", 0), ("c", 1)] {
+        net.pass(&mut core, 500 * MILLI);
+        let anew = net.next();
+        assert_eq!((values(&anew), stamps(&anew)), (vec![value.to_owned()], vec![(7, 1, sequence)]));
+        net.answer(&mut core, &anew, reply(&anew, ErrorCode::None, i64::from(sequence)));
+    }
+    net.run(&mut core);
+    let results: Vec<bool> = outcomes(&mut core).into_iter().map(|(_, result)| result.is_ok()).collect();
+    assert_eq!(results, [false, true, true]);
 }
 
 #[test]

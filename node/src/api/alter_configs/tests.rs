@@ -6,7 +6,7 @@ use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterC
 use millrace_types::ErrorCode;
 
 use super::*;
-use crate::api::config_resource::{BROKER, TOPIC};
+use crate::api::config_resource::{BROKER, CLIENT_METRICS, TOPIC};
 use crate::api::metadata_call::testing::{Admin, Store, text};
 
 fn replace(kind: i8, name: &str, configs: &[(&str, Option<&str>)]) -> AlterConfigsResource {
@@ -91,6 +91,27 @@ fn single_keys_change() {
     let compact = admin.request(1, &steps(vec![step(TOPIC, "a", &[("cleanup.policy", 2, Some("compact"))])]));
     assert_eq!(codes(&compact), [ErrorCode::InvalidConfig.code()]);
     assert!(compact.responses[0].error_message.as_ref().unwrap().contains("compaction"));
+}
+
+#[test]
+fn client_metrics_subscriptions_are_kept() {
+    let mut admin = Admin::new(&[]);
+    for version in 0..=1 {
+        let set = steps(vec![step(CLIENT_METRICS, "s", &[("metrics", 0, Some("*")), ("interval.ms", 0, Some("100"))])]);
+        assert_eq!(codes(&admin.request(version, &set)), [0]);
+        assert_eq!(admin.image().client_metrics()["s"].len(), 2);
+        let delete = steps(vec![step(CLIENT_METRICS, "s", &[("metrics", 1, None), ("interval.ms", 1, None)])]);
+        assert_eq!(codes(&admin.request(version, &delete)), [0]);
+        assert!(admin.image().client_metrics().is_empty());
+    }
+    for version in API.min..=API.max {
+        let replaced = vec![replace(CLIENT_METRICS, "t", &[("interval.ms", Some("100"))])];
+        let response = admin.request(version, &AlterConfigsRequest::default().with_resources(replaced));
+        assert_eq!(response.responses[0].error_code, 0);
+    }
+    assert_eq!(admin.image().client_metrics()["t"]["interval.ms"], "100");
+    let nameless = steps(vec![step(CLIENT_METRICS, "", &[("metrics", 0, Some("*"))])]);
+    assert_eq!(codes(&admin.request(1, &nameless)), [ErrorCode::InvalidRequest.code()]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! DescribeConfigs over the wire, at every version.
 
 use millrace_metadata::config::{TOPIC_KEYS, broker_keys};
+use millrace_metadata::{Change, Entry};
 
 use super::*;
-use crate::api::config_resource::{BROKER, TOPIC};
+use crate::api::config_resource::{BROKER, CLIENT_METRICS, TOPIC};
 use crate::api::metadata_call::testing::{Admin, text};
 
 fn resource(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResource {
@@ -70,6 +71,39 @@ fn a_broker_lists_its_keys() {
     assert!(!find("log.retention.ms").read_only);
     assert_eq!(all.error_code, 0);
     assert!(all.configs.is_empty(), "nothing is set for all brokers");
+}
+
+#[test]
+fn a_broker_shows_what_it_advertises() {
+    for (config, shown) in [(&[][..], "broker.test:9092"), (&[("advertised.listeners", "A://b:1")][..], "A://b:1")] {
+        let mut admin = Admin::new(config);
+        let wanted = request(vec![resource(BROKER, "1", Some(&["advertised.listeners"]))]);
+        let response = admin.request(4, &wanted.with_include_synonyms(true));
+        let [row] = &response.results[0].configs[..] else { panic!("{response:?}") };
+        assert!(row.value.as_ref().unwrap().ends_with(shown), "{row:?}");
+        assert_eq!((row.config_source, row.read_only), (4, true));
+        assert_eq!((&row.synonyms[0].value, row.synonyms[0].source), (&row.value, 4));
+    }
+    let endpoint = Endpoint { listener: "A".to_owned(), host: "::1".to_owned(), port: 7 };
+    assert_eq!(url(&endpoint), "A://[::1]:7");
+}
+
+#[test]
+fn every_version_lists_the_keys_of_a_subscription() {
+    let mut admin = Admin::new(&[]);
+    let overrides = BTreeMap::from([("interval.ms".to_owned(), "100".to_owned())]);
+    admin.apply(&Entry::new(vec![Change::SetClientMetrics { name: "s".to_owned(), overrides }]));
+    for version in API.min..=API.max {
+        let wanted = ["s", "t", ""].map(|name| resource(CLIENT_METRICS, name, None));
+        let response = admin.request(version, &request(wanted.to_vec()));
+        let rows = |at: usize| {
+            let configs = response.results[at].configs.iter();
+            configs.map(|row| (row.name.as_str(), row.value.as_deref(), row.config_source)).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(0), [("interval.ms", Some("100"), 7), ("match", Some(""), 5), ("metrics", Some(""), 5)]);
+        assert_eq!(rows(1)[0], ("interval.ms", Some("300000"), 5), "what does not exist has the defaults");
+        assert_eq!(code(&response, 2), ErrorCode::InvalidRequest.code());
+    }
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The group APIs at every version, from the bytes of the request to those of the response, on real shards.
 
-use std::collections::BTreeMap;
+mod deleted_topics;
+mod oldest_commit;
+mod repeated;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
@@ -61,25 +65,31 @@ impl Desk {
     fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let mut body = BytesMut::new();
         request.encode(&mut body, version).expect("the request is encoded");
-        let api = api(R::KEY).expect("it is served");
-        assert!((api.min..=api.max).contains(&version));
-        let cx = &mut Self::context(&self.world, &mut self.session, &mut self.out, version);
-        let mut frame = match (api.handle)(cx, body.freeze()).expect("the request is understood") {
-            Step::Reply(frame) => frame.to_bytes(),
-            Step::Wait(mut waiting) => self.wait(version, &mut *waiting),
-            Step::Silent | Step::Close(_) => panic!("a response is due"),
-        };
+        let mut frame = self.send(R::KEY, version, body.freeze());
         let response = R::Response::decode(&mut frame, version).expect("the response is decoded");
         assert!(frame.is_empty(), "nothing follows the response");
         response
     }
 
+    /// Sends the body of a request and returns that of its response.
+    fn send(&mut self, key: i16, version: i16, body: Bytes) -> Bytes {
+        let api = api(key).expect("it is served");
+        assert!((api.min..=api.max).contains(&version));
+        let cx = &mut Self::context(&self.world, &mut self.session, &mut self.out, version);
+        match (api.handle)(cx, body).expect("the request is understood") {
+            Step::Reply(frame) => frame.to_bytes(),
+            Step::Wait(mut waiting) => self.wait(version, &mut *waiting),
+            Step::Silent | Step::Close(_) => panic!("a response is due"),
+        }
+    }
+
     fn wait(&mut self, version: i16, waiting: &mut dyn Waiting) -> Bytes {
-        for (token, call) in std::mem::take(&mut self.out.calls) {
+        let mut calls = VecDeque::from(std::mem::take(&mut self.out.calls));
+        while let Some((token, call)) = calls.pop_front() {
             let answer = self.answer(token, call);
             let cx = &mut Self::context(&self.world, &mut self.session, &mut self.out, version);
             match waiting.resume(cx, token, answer).expect("the response is encoded") {
-                Resume::Wait => {}
+                Resume::Wait => calls.extend(self.out.calls.drain(..)),
                 Resume::Reply(frame) => return frame.to_bytes(),
                 Resume::Silent | Resume::Close(_) => panic!("a response is due"),
             }
@@ -96,6 +106,9 @@ impl Desk {
                 let topic = image.topic(CONSUMER_OFFSETS).expect("it is created");
                 let partitions = topic.partition_count();
                 return Answer::Metadata(CommandResult::InternalTopic { id: topic.id, partitions });
+            }
+            Call::Metadata(command @ Command::DeleteTopics(_)) => {
+                return Answer::Metadata(self.world.carry_out(command));
             }
             Call::Metadata(_) => return Answer::Gone(self.failure.expect("set")),
             Call::Partition(..) => panic!("no partition is asked"),
@@ -389,12 +402,24 @@ fn a_coordinator_is_found_and_its_topic_created() {
             }
         }
     }
-    for (key_type, error) in [(1, ErrorCode::UnsupportedVersion), (9, ErrorCode::InvalidRequest)] {
+}
+
+#[test]
+fn a_transactional_producer_is_refused_for_good() {
+    let (early, late) = (ErrorCode::TransactionalIdAuthorizationFailed, ErrorCode::UnsupportedVersion);
+    for (key_type, early, late) in [(1, early, late), (9, ErrorCode::InvalidRequest, ErrorCode::InvalidRequest)] {
         let mut desk = Desk::new();
-        let request = FindCoordinatorRequest::default().with_key_type(key_type).with_key(string("tx"));
-        let found = desk.ask(3, &request);
-        assert_eq!(found.error_code, error.code());
-        assert!(found.error_message.is_some(), "the text says why");
+        for version in 1..=3 {
+            let request = FindCoordinatorRequest::default().with_key_type(key_type).with_key(string("tx"));
+            let found = desk.ask(version, &request);
+            assert_eq!((found.error_code, found.node_id.0), (early.code(), -1), "{version}");
+            assert!(found.error_message.is_some(), "the text says why");
+        }
+        let request =
+            FindCoordinatorRequest::default().with_key_type(key_type).with_coordinator_keys(vec![string("tx")]);
+        let found = desk.ask(4, &request);
+        assert_eq!(found.coordinators[0].error_code, late.code());
+        assert!(found.coordinators[0].error_message.is_some());
     }
 }
 

@@ -120,6 +120,7 @@ fn refusals_have_kafkas_codes() {
     };
     assert_eq!(code(12, &fetch("t", &[(0, 2)])), ErrorCode::OffsetOutOfRange);
     assert_eq!(code(12, &fetch("t", &[(0, -1)])), ErrorCode::OffsetOutOfRange);
+    assert_eq!(code(12, &fetch("t", &[(0, i64::MAX)])), ErrorCode::OffsetOutOfRange);
     assert_eq!(code(12, &fetch("t", &[(5, 0)])), ErrorCode::UnknownTopicOrPartition);
     assert_eq!(code(12, &fetch("none", &[(0, 0)])), ErrorCode::UnknownTopicOrPartition);
     let unknown = TopicId(uuid::Uuid::from_u128(99));

@@ -1,5 +1,7 @@
 //! ListOffsets and OffsetForLeaderEpoch.
 
+use std::sync::atomic::Ordering;
+
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, OffsetForLeaderEpochRequest};
@@ -133,4 +135,54 @@ fn epochs_end_where_the_next_begins() {
     assert_eq!(epoch_end(&mut world, connection, -1, 0), (ErrorCode::None, -1, -1), "before the first epoch");
     assert_eq!(epoch_end(&mut world, connection, 1, 1), (ErrorCode::FencedLeaderEpoch, -1, -1));
     assert_eq!(epoch_end(&mut world, connection, 3, 1), (ErrorCode::UnknownLeaderEpoch, -1, -1));
+}
+
+/// [`scene`] over more than one segment, whose pages are not in memory; `keeps` says whether reading them in helps.
+fn cold_scene(keeps: bool) -> (World, ConnectionId) {
+    let mut world = World::new(1);
+    world.topic("t", 20, &[("segment.bytes", "1048576")]);
+    let connection = world.connect();
+    for n in 0..3 {
+        let at = START_WALL + n * 10;
+        let batch = BatchBuilder::new(at, Codec::None).push_at(at, None, Some(&vec![1; 600_000]));
+        let batch = batch.build().expect("a batch");
+        let partitions: Vec<_> = (0..20).map(|partition| (partition, batch.clone())).collect();
+        world.request(connection, 9, &produce(-1, "t", &partitions));
+    }
+    world.storage.memory.keeps.store(keeps, Ordering::Relaxed);
+    world.storage.memory.cold.store(true, Ordering::Relaxed);
+    (world, connection)
+}
+
+#[test]
+fn a_search_by_time_waits_until_cold_pages_are_read_in() {
+    let (mut world, connection) = cold_scene(true);
+    world.hold = true;
+    let wanted: Vec<_> = (0..20).map(|partition| (partition, START_WALL + 5, -1)).collect();
+    world.send(connection, 8, 1, &request(&wanted));
+    assert!(world.receive::<ListOffsetsRequest>(connection, 8).is_none(), "no page was touched here");
+    assert_eq!(world.storage.work.len(), 16, "a few at a time");
+    assert_eq!(list_while_waiting(&mut world, connection), None, "answers keep their order");
+    world.hold = false;
+    world.run();
+    let (_, response) = world.receive::<ListOffsetsRequest>(connection, 8).expect("a response");
+    let found: Vec<_> = response.topics[0].partitions.iter().map(|answer| (answer.error_code, answer.offset)).collect();
+    assert_eq!(found, vec![(0, 1); 20]);
+    assert!(world.storage.memory.warmed.load(Ordering::Relaxed) > 0);
+}
+
+/// Asks for the latest offset while another request waits.
+fn list_while_waiting(world: &mut World, connection: ConnectionId) -> Option<i64> {
+    world.send(connection, 8, 2, &request(&[(0, -1, -1)]));
+    let (_, response) = world.receive::<ListOffsetsRequest>(connection, 8)?;
+    Some(response.topics[0].partitions[0].offset)
+}
+
+#[test]
+fn pages_that_are_lost_again_are_not_waited_for_without_end() {
+    let (mut world, connection) = cold_scene(false);
+    let answer = list(&mut world, connection, 8, START_WALL + 5);
+    assert_eq!(answer, (ErrorCode::OffsetNotAvailable, -1, -1, -1), "the client comes again");
+    let answer = list(&mut world, connection, 4, START_WALL + 5);
+    assert_eq!(answer.0, ErrorCode::LeaderNotAvailable);
 }

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use millrace_metadata::{Broker, Command};
 use millrace_storage::{BatchBuilder, Codec};
-use millrace_types::{ErrorCode, Offset};
+use millrace_types::{BrokerId, ErrorCode, Offset};
 
 use crate::call::ConnectionId;
 use crate::testing::{START_WALL, World, batch, produce, sequenced};
@@ -138,6 +139,8 @@ fn acks_are_none_one_or_all() {
     for bad in [2, -2, i16::MAX] {
         let response = one(&mut world, connection, 9, &produce(bad, "t", &[(0, batch(&["a"]))]));
         assert_eq!(code(&response), ErrorCode::InvalidRequiredAcks);
+        let nowhere = one(&mut world, connection, 9, &produce(bad, "nowhere", &[(0, batch(&["a"]))]));
+        assert_eq!(code(&nowhere), ErrorCode::UnknownTopicOrPartition, "a client must ask where the topic is");
     }
     for good in [1, -1] {
         let response = one(&mut world, connection, 9, &produce(good, "t", &[(0, batch(&["a"]))]));
@@ -199,4 +202,24 @@ fn a_partition_that_is_not_hosted_yet_is_retried_elsewhere() {
     let response = one(&mut world, connection, 10, &produce(-1, "t", &[(1, batch(&["a"]))]));
     assert_eq!(code(&response), ErrorCode::NotLeaderOrFollower);
     assert_eq!(response.current_leader.leader_id.0, -1, "nobody is known to lead it");
+}
+
+#[test]
+fn acks_of_all_need_enough_replicas_in_sync() {
+    let mut world = World::with_config(1, &[("default.replication.factor", "2")]);
+    let broker = world.shared.directory.image().brokers().values().next().expect("registered").clone();
+    world.change(Command::RegisterBroker(Broker { id: BrokerId(2), ..broker }));
+    world.topic("t", 1, &[("min.insync.replicas", "2")]);
+    let connection = world.connect();
+    let too_few = one(&mut world, connection, 9, &produce(-1, "t", &[(0, batch(&["a"]))]));
+    assert_eq!((code(&too_few), too_few.base_offset), (ErrorCode::NotEnoughReplicas, -1));
+    let leader_alone = one(&mut world, connection, 9, &produce(1, "t", &[(0, batch(&["a"]))]));
+    assert_eq!((code(&leader_alone), leader_alone.base_offset), (ErrorCode::None, 0));
+}
+
+#[test]
+fn more_replicas_than_a_partition_has_are_not_waited_for() {
+    let (mut world, connection) = scene(&[("min.insync.replicas", "2")]);
+    let response = one(&mut world, connection, 9, &produce(-1, "t", &[(0, batch(&["a"]))]));
+    assert_eq!(code(&response), ErrorCode::None, "as in Kafka since 3.7");
 }

@@ -7,6 +7,7 @@ use millrace_types::ErrorCode;
 
 use super::{Scene, records};
 use crate::call::{PartitionAnswer, PartitionOp};
+use crate::replica::ReplicaEvent;
 
 #[test]
 fn a_failed_flush_poisons_the_replica() {
@@ -94,6 +95,32 @@ fn a_full_disk_refuses_and_recovers() {
     scene.world.storage.disk.set_capacity(None);
     let token = scene.produce(&large);
     assert_eq!(scene.acked(token), i64::try_from(kept.len()).ok(), "and writes, without a restart");
+}
+
+#[test]
+fn a_file_that_cannot_be_made_refuses_and_is_tried_again() {
+    let mut scene = Scene::new(&[]);
+    scene.world.storage.disk.inject(Fault::new(Operation::Create, 1).on(".log"));
+    let refused = scene.produce("a");
+    assert_eq!(scene.failed(refused), Some(ErrorCode::KafkaStorageError));
+    let token = scene.produce("b");
+    assert_eq!(scene.acked(token), Some(0), "nothing was written, so nothing is in doubt");
+}
+
+#[test]
+fn a_write_that_fails_half_way_poisons_and_leaves_a_log_that_is_not_flushed() {
+    let mut scene = Scene::new(&[("flush.messages", "100")]);
+    let acked = scene.produce("a");
+    assert_eq!(scene.acked(acked), Some(0), "from the page cache");
+    assert!(!scene.world.replica(scene.partition).is_flushed());
+    scene.world.storage.disk.inject(Fault::new(Operation::Write, 1).on(".log"));
+    let torn = scene.produce("b");
+    assert_eq!(scene.failed(torn), Some(ErrorCode::KafkaStorageError));
+    let later = scene.produce("c");
+    assert_eq!(scene.failed(later), Some(ErrorCode::KafkaStorageError));
+    scene.world.event(scene.partition, ReplicaEvent::Stop);
+    assert!(scene.world.stopped.contains(&scene.partition));
+    assert!(!scene.world.replica(scene.partition).is_flushed(), "the host must not leave a clean marker");
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn a_stop_drains_and_leaves_a_log_that_opens_clean() {
     assert!(scene.world.stopped.contains(&scene.partition));
     let state = scene.world.storage.qstate.partition(scene.partition).expect("known");
     assert!(!state.volatile, "everything is flushed");
+    assert!(scene.world.replica(scene.partition).is_flushed());
     let next = scene.world.crash(CrashKind::Power);
     assert_eq!(records(&next, scene.partition).len(), 1);
 }

@@ -1,11 +1,11 @@
 //! Deleting records, by request and by retention.
 
-use millrace_storage::CrashKind;
+use millrace_storage::{CrashKind, Disk, partition_dir};
 use millrace_types::{ErrorCode, Instant, Offset};
 
 use super::{Scene, records};
 use crate::call::{PartitionAnswer, PartitionOp};
-use crate::testing::at_ms;
+use crate::testing::{Work, at_ms};
 
 fn delete(scene: &mut Scene, before: Offset) -> u64 {
     scene.call(PartitionOp::DeleteRecords { before, deadline: Instant::NEVER })
@@ -64,6 +64,34 @@ fn a_deadline_ends_the_wait_for_the_disk() {
     assert_eq!(scene.failed(token), Some(ErrorCode::RequestTimedOut));
     scene.work();
     assert!(scene.answer(token).is_none(), "a call is answered once");
+}
+
+#[test]
+fn no_file_goes_before_the_start_that_gave_it_up_is_durable() {
+    let mut scene = Scene::new(&[("segment.bytes", "1048576"), ("file.delete.delay.ms", "0")]);
+    for _ in 0..3 {
+        scene.produce(&"x".repeat(600_000));
+    }
+    scene.world.hold = true;
+    delete(&mut scene, 2);
+    scene.world.advance(1_000);
+    let removals = |scene: &Scene| scene.world.storage.work.iter().filter(|work| matches!(work, Work::Run(_))).count();
+    assert_eq!(removals(&scene), 0, "the files wait for the write-ahead store");
+    scene.work();
+    let left = scene.world.storage.disk.list(&partition_dir(scene.partition)).expect("lists");
+    let left: Vec<_> = left.iter().map(|entry| entry.name.as_str()).filter(|name| name.ends_with(".log")).collect();
+    assert_eq!(left, ["00000000000000000002.log"], "then they go");
+}
+
+#[test]
+fn a_rolled_segment_is_flushed_though_nobody_waits_for_it() {
+    let mut scene = Scene::new(&[("flush.messages", "1000000"), ("segment.bytes", "1048576")]);
+    for _ in 0..20 {
+        scene.produce(&"x".repeat(600_000));
+    }
+    let replica = scene.world.replica(scene.partition);
+    assert!(!replica.is_flushed(), "the active segment waits for flush.messages");
+    assert_eq!(scene.world.storage.qstate.partition(scene.partition).and_then(|state| state.flushed), Some(19));
 }
 
 #[test]

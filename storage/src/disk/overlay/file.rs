@@ -29,11 +29,11 @@ impl OverlayFile {
         let (Some(end), Ok(size)) = (end, usize::try_from(len)) else {
             return Err(DiskError::OutOfRange { path: self.path.clone(), pos, len, file_len });
         };
-        if let Some(base) = self.base.as_ref().filter(|_| content.is_base(&(pos..end))) {
+        if let Some(base) = self.base.as_ref().filter(|base| end <= base.len() && content.is_base(&(pos..end))) {
             return base.read(pos, size);
         }
         let mut bytes = vec![0; size];
-        if let Some(base) = &self.base {
+        if let Some(base) = self.base.as_ref().filter(|base| pos < base.len()) {
             // Behind the end of the file below everything is patched.
             let below = base.read(pos, end.min(base.len()).saturating_sub(pos) as usize)?;
             bytes[..below.len()].copy_from_slice(&below);

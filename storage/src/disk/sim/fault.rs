@@ -142,6 +142,8 @@ pub struct FaultPlan {
     pub write_back_percent: u8,
     /// Simulated time a flush takes, in microseconds; it adds up in `SimDisk::busy_micros`.
     pub flush_micros: u64,
+    /// Whether a failed sync of the whole disk reports success, as that of Linux before 5.8 does.
+    pub silent_sync_all: bool,
 }
 
 impl Default for FaultPlan {
@@ -153,6 +155,7 @@ impl Default for FaultPlan {
             flush_failure_percent: 0,
             write_back_percent: 10,
             flush_micros: 0,
+            silent_sync_all: false,
         }
     }
 }

@@ -206,6 +206,8 @@ impl Inode {
         cut(&mut self.disk, self.disk_len);
         self.cache = self.disk.clone();
         self.len = self.disk_len;
+        // The kernel that would have told of it is gone.
+        self.take_error();
     }
 
     fn tear(&mut self, number: u64, keep: u8, random: &mut Random) {

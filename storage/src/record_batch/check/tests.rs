@@ -56,7 +56,7 @@ fn extent_rules() {
     let good = batch(Codec::None);
     let limits = BatchLimits::default();
     assert_eq!(code(&Bytes::new(), &limits), ErrorCode::InvalidRecord);
-    assert_eq!(code(&good.slice(..good.len() - 1), &limits), ErrorCode::CorruptMessage);
+    assert_eq!(code(&good.slice(..good.len() - 1), &limits), ErrorCode::InvalidRecord, "no whole batch is no batch");
     assert_eq!(code(&good.slice(..30), &limits), ErrorCode::InvalidRecord);
     assert_eq!(code(&[good.clone(), good.clone()].concat().into(), &limits), ErrorCode::InvalidRecord);
     let small = BatchLimits { max_message_bytes: good.len() - 1, ..limits.clone() };
@@ -64,6 +64,20 @@ fn extent_rules() {
     let mut flipped = BytesMut::from(good.as_ref());
     flipped[HEADER_LEN + 3] ^= 1;
     assert_eq!(code(&flipped.freeze(), &limits), ErrorCode::CorruptMessage);
+}
+
+#[test]
+fn old_formats_are_invalid_and_unknown_ones_corrupt() {
+    let mut batch = BytesMut::from(batch(Codec::None).as_ref());
+    for (magic, expected) in [
+        (0, ErrorCode::InvalidRecord),
+        (1, ErrorCode::InvalidRecord),
+        (3, ErrorCode::CorruptMessage),
+        (255, ErrorCode::CorruptMessage),
+    ] {
+        batch[16] = magic;
+        assert_eq!(code(&batch.clone().freeze(), &BatchLimits::default()), expected, "magic {magic}");
+    }
 }
 
 #[test]

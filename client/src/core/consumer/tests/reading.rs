@@ -182,3 +182,25 @@ fn a_paused_partition_is_not_fetched() {
     core.pause(&partition(0), false).expect("assigned");
     assert_eq!(values(poll(&mut core, &mut net).expect("records")).len(), 1);
 }
+
+#[test]
+fn a_lookup_that_waits_for_a_leader_does_not_spin() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let mut core = ConsumerCore::new(config(), Random::new(1)).expect("valid");
+    core.assign(net.now, &[partition(0)]).expect("assigned");
+    net.run(&mut core);
+    let sent = net.next_of(ApiKey::ListOffsets).expect("asked for the beginning");
+    net.topics = vec![("t", vec![(-1, 1)])];
+    let row = m::list_offsets_response::ListOffsetsPartitionResponse::default()
+        .with_error_code(ErrorCode::NotLeaderOrFollower.code());
+    let topic = m::list_offsets_response::ListOffsetsTopicResponse::default()
+        .with_name(TopicName(text("t")))
+        .with_partitions(vec![row]);
+    let response = ResponseKind::ListOffsets(m::ListOffsetsResponse::default().with_topics(vec![topic]));
+    net.answer(&mut core, &sent, response);
+    // Each deadline on the way must lie ahead.
+    net.pass(&mut core, Duration::from_secs(3));
+    net.topics = vec![("t", vec![(1, 2)])];
+    net.pass(&mut core, Duration::from_secs(3));
+    assert!(net.next_of(ApiKey::ListOffsets).is_some(), "asked again when there is a leader");
+}

@@ -1,0 +1,45 @@
+//! What a run came to.
+
+use super::{BEGIN, World};
+use crate::history::Violation;
+use crate::queue::Micros;
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// Acknowledged sends and commits.
+    pub acks: u64,
+    /// Records that consumers were given.
+    pub reads: u64,
+    /// Times the broker was started.
+    pub starts: u64,
+    /// Power losses.
+    pub power_losses: u64,
+    /// Virtual microseconds.
+    pub time: Micros,
+    /// Hash of the trace.
+    pub trace: u64,
+    /// What was broken, if anything.
+    pub violation: Option<Violation>,
+}
+
+impl World {
+    /// What has come of the run so far.
+    pub(super) fn report(&self, seed: u64) -> Report {
+        Report {
+            seed,
+            events: self.events,
+            acks: self.history.acks,
+            reads: self.history.reads,
+            starts: self.starts,
+            power_losses: self.boot - 1,
+            time: self.now.instant.as_micros() - BEGIN,
+            trace: self.trace.hash(),
+            violation: self.history.violation().cloned(),
+        }
+    }
+}
