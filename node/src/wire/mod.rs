@@ -1,6 +1,6 @@
 //! Frames: request headers and bodies in, responses out.
 //!
-//! The codec is the crate `kafka-protocol`. Two things stand before and beside it: [`bounds`] checks every array length
+//! The codec is the crate `kafka-protocol`. Two things stand before and beside it: `bounds` checks every array length
 //! of a request against the bytes that are there, because the codec allocates what a length asks for; and
 //! [`encode_fetch`] sends record batches as they lie in the mapping, without a copy.
 
