@@ -159,7 +159,7 @@ impl Core for Replica {
             ReplicaEvent::Call { from, op } => self.call(now, from, op, out),
             ReplicaEvent::Cancel { from } => self.watchers.cancel(from),
             ReplicaEvent::Flushed { upto, epoch, result } => self.flushed(upto, epoch, result, out),
-            ReplicaEvent::PutDone { token, result } => self.put_done(token, result, out),
+            ReplicaEvent::PutDone { token, result } => self.put_done(now, token, result, out),
             ReplicaEvent::Prepared(prepared) => self.log.prepared(prepared),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Configure(config) => self.log.set_config(*config),

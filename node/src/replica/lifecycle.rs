@@ -109,7 +109,13 @@ impl Replica {
     }
 
     /// Records of the write-ahead store are durable, or could not be written.
-    pub(super) fn put_done(&mut self, token: u64, result: Result<(), DiskError>, out: &mut Vec<ReplicaEffect>) {
+    pub(super) fn put_done(
+        &mut self,
+        now: Now,
+        token: u64,
+        result: Result<(), DiskError>,
+        out: &mut Vec<ReplicaEffect>,
+    ) {
         let Some(purpose) = self.puts.done(token) else { return };
         if let Err(error) = result {
             if let Purpose::Delete { from: Some(from), .. } = purpose {
@@ -121,13 +127,20 @@ impl Replica {
             Purpose::Epoch => {}
             Purpose::SetVolatile => self.volatile = Volatile::Set,
             Purpose::ClearVolatile => self.volatile = Volatile::Clear,
-            Purpose::Delete { from, low_watermark, .. } => {
+            Purpose::Delete { from, start, .. } => {
+                self.raise_start(now, start);
                 if let Some(from) = from {
-                    answer(out, from, PartitionAnswer::Deleted { low_watermark });
+                    answer(out, from, PartitionAnswer::Deleted { low_watermark: self.log.log_start() });
                 }
             }
-            Purpose::Retention(jobs) => out.extend(jobs.into_iter().map(ReplicaEffect::Run)),
+            Purpose::Retention { start } => self.raise_start(now, start),
         }
+    }
+
+    /// The log start offset is durable and may be seen. A look at the log follows: files may be due.
+    fn raise_start(&mut self, now: Now, start: Offset) {
+        self.log.raise_start(start, now.instant);
+        self.next_check = now.instant;
     }
 
     /// A write or flush failed, and nothing may count as written that is not known to be: it is never tried again

@@ -39,7 +39,7 @@ impl Replica {
                 self.produce(now, from, batches, (acks, deadline), out);
             }
             (PartitionOp::DeleteRecords { before, deadline }, Role::Leader) => {
-                self.delete_records(now, from, (before, deadline), out);
+                self.delete_records(from, (before, deadline), out);
             }
         }
     }
@@ -103,24 +103,17 @@ impl Replica {
         answer(out, request.from, produced);
     }
 
-    /// Moves the log start offset up; the answer waits until that is durable.
-    fn delete_records(
-        &mut self,
-        now: Now,
-        from: ReplyTo,
-        (before, deadline): (Offset, Instant),
-        out: &mut Vec<ReplicaEffect>,
-    ) {
+    /// Moves the log start offset up when that is durable, and answers then.
+    fn delete_records(&mut self, from: ReplyTo, (before, deadline): (Offset, Instant), out: &mut Vec<ReplicaEffect>) {
         let high_watermark = self.high_watermark();
         let before = if before == TO_HIGH_WATERMARK { high_watermark } else { before };
         if !(0..=high_watermark).contains(&before) {
             return answer(out, from, PartitionAnswer::Failed(ErrorCode::OffsetOutOfRange));
         }
-        match self.log.delete_records(before, now) {
-            Ok((low_watermark, Some(record))) => {
-                let purpose = Purpose::Delete { from: Some(from), low_watermark, deadline };
+        match self.log.delete_records(before) {
+            Ok((start, Some(record))) => {
+                let purpose = Purpose::Delete { from: Some(from), start, deadline };
                 self.puts.put(vec![record], purpose, out);
-                self.next_check = now.instant;
             }
             Ok((low_watermark, None)) => answer(out, from, PartitionAnswer::Deleted { low_watermark }),
             Err(error) => answer(out, from, PartitionAnswer::Failed(error.error_code())),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_storage::{QRecord, StorageJob};
+use millrace_storage::QRecord;
 use millrace_types::{Instant, Offset};
 
 use super::ReplicaEffect;
@@ -17,10 +17,10 @@ pub(super) enum Purpose {
     SetVolatile,
     /// Records are no longer acknowledged from the page cache, and all are flushed.
     ClearVolatile,
-    /// The log start offset was moved by a `DeleteRecords`; its caller, until it has been answered, waits for it.
-    Delete { from: Option<ReplyTo>, low_watermark: Offset, deadline: Instant },
-    /// The log start offset was moved by retention; the files go when that is durable.
-    Retention(Vec<StorageJob>),
+    /// A `DeleteRecords` moves the log start offset to `start`; its caller, until it has been answered, waits for it.
+    Delete { from: Option<ReplyTo>, start: Offset, deadline: Instant },
+    /// Retention moves the log start offset to `start`.
+    Retention { start: Offset },
 }
 
 /// The records that are not durable yet, by token.

@@ -81,12 +81,9 @@ impl Replica {
         let due = self.log.maintain(now, high_watermark);
         let (soonest, regular) = (now.instant.after(MIN_CHECK), now.instant.after(self.check_interval));
         self.next_check = due.next.map_or(regular, |next| next.min(regular)).max(soonest);
-        // A file must not go before the log start offset that gave it up is durable: the next start would take it for
-        // lost. A put completes after all that were asked for before it.
-        if due.records.is_empty() && (due.jobs.is_empty() || self.puts.is_empty()) {
-            out.extend(due.jobs.into_iter().map(ReplicaEffect::Run));
-        } else {
-            self.puts.put(due.records, Purpose::Retention(due.jobs), out);
+        out.extend(due.jobs.into_iter().map(ReplicaEffect::Run));
+        if let Some((start, record)) = due.start {
+            self.puts.put(vec![record], Purpose::Retention { start }, out);
         }
     }
 

@@ -139,10 +139,17 @@ impl Journal {
     }
 
     /// Notes, in the page cache, up to where the file is durable, so that damage below is found even if nothing is
-    /// appended any more. Takes no room that records may need.
+    /// appended any more. Takes no room that records may need: without more on the disk it is left out.
     pub(crate) fn mark(&mut self) -> Result<(), JournalError> {
-        let needed = frame::total_len(&[&[]]) + self.options.reserve;
-        if self.writer.is_marked() || self.writer.end.saturating_add(needed) > self.writer.file.len() {
+        if self.writer.is_marked() {
+            return Ok(());
+        }
+        let len = frame::total_len(&[&[]]);
+        match self.writer.make_room(len, &self.options) {
+            Err(error) if error.is_full() => return Ok(()),
+            result => result?,
+        }
+        if self.writer.end.saturating_add(len).saturating_add(self.options.reserve) > self.writer.file.len() {
             return Ok(());
         }
         self.writer.write(frame::Kind::Mark, self.next_sequence, &[&[]]).inspect_err(|error| self.poison.set(error))?;

@@ -143,6 +143,21 @@ fn when_even_the_reserve_is_used_up_appending_fails_and_works_again_later() {
 }
 
 #[test]
+fn a_file_filled_to_its_reserve_grows_for_the_mark() {
+    let disk = new_disk(1, FaultPlan::default());
+    let (mut journal, _, _) = open(&disk).unwrap();
+    let (file, frame) = (Arc::clone(&journal.writer.file), frame::FRAME_LEN as u64);
+    while journal.writer.end + options().reserve < file.len() {
+        let left = file.len() - options().reserve - journal.writer.end;
+        let payload = if left > 4000 { 2000 } else { left - frame };
+        journal.append(&[&vec![7; payload as usize]]).unwrap();
+    }
+    journal.flush().unwrap();
+    disk.flip_bit(journal.path(), journal.writer.durable.load(Ordering::Acquire) - 1, 0).unwrap();
+    assert!(matches!(open(&disk).unwrap_err(), JournalError::Damaged { .. }), "rot in the last record is no torn tail");
+}
+
+#[test]
 fn a_failed_flush_closes_the_journal_for_good() {
     let disk = new_disk(1, FaultPlan::default());
     let (mut journal, _, _) = open(&disk).unwrap();

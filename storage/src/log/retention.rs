@@ -24,8 +24,9 @@ pub struct Maintenance {
     pub jobs: Vec<StorageJob>,
     /// When to call again; `None` while nothing can come due.
     pub next: Option<Instant>,
-    /// Records to make durable, at once. The files they speak of go with a later call, `file.delete.delay.ms` after.
-    pub records: Vec<QRecord>,
+    /// The log start offset that retention moves to, with the record to make durable, at once. [`Log::raise_start`]
+    /// follows when it is.
+    pub start: Option<(Offset, QRecord)>,
 }
 
 impl Log {
@@ -44,7 +45,11 @@ impl Log {
                 self.enter(next);
             }
             let start = self.segments().get(given_up).map_or_else(|| self.log_end(), |segment| segment.base());
-            care.records.extend(self.raise_start(start, now.instant));
+            if start > self.log_start() {
+                care.start = Some((start, QRecord::Start { tp: self.partition, offset: start }));
+            } else {
+                self.drop_below_start(now.instant);
+            }
         }
         for segment in self.segments() {
             segment.forget_idle_index();
@@ -53,18 +58,30 @@ impl Log {
         care
     }
 
-    /// Moves the log start offset up to `before`, which is at most the high watermark; -1 stands for that. The record
-    /// is to be made durable before the caller is told. `None` when the start is there already.
+    /// Where the log start offset goes when everything below `before` is deleted, which is at most the high watermark;
+    /// -1 stands for that. The record is to be made durable, then [`Log::raise_start`] follows, and only then is the
+    /// caller told. `None` when the start is there already.
     ///
     /// # Errors
     /// [`LogError::OutOfRange`] above the high watermark or below -1.
-    pub fn delete_records(&mut self, before: Offset, now: Now) -> Result<(Offset, Option<QRecord>), LogError> {
+    pub fn delete_records(&self, before: Offset) -> Result<(Offset, Option<QRecord>), LogError> {
         let (start, end) = (self.log_start(), self.shared.high_watermark());
         let before = if before == -1 { end } else { before };
         if before < 0 || before > end {
             return Err(LogError::OutOfRange { offset: before, start, end });
         }
-        Ok((before.max(start), self.raise_start(before, now.instant)))
+        let record = (before > start).then_some(QRecord::Start { tp: self.partition, offset: before });
+        Ok((before.max(start), record))
+    }
+
+    /// The log starts at `start` at least, and a record that says so is durable. Nobody may see it before: a log that
+    /// started lower again after a crash would send a reader who looked for its beginning back to what it had read.
+    pub fn raise_start(&mut self, start: Offset, now: Instant) {
+        if start > self.log_start() {
+            self.shared.set_start(start);
+            self.shared.epochs.write().raise_start(start);
+        }
+        self.drop_below_start(now);
     }
 
     /// How many of the oldest segments retention gives up.
@@ -91,14 +108,9 @@ impl Log {
         self.config.retention_ms >= 0 && now.saturating_sub(newest(segment)) > self.config.retention_ms
     }
 
-    /// Moves the log start offset up to `start` at least; segments wholly below it leave the log, also those that were
-    /// kept because they took appends when it was moved. Their files follow later. `None` when it is there already.
-    fn raise_start(&mut self, start: Offset, now: Instant) -> Option<QRecord> {
-        let moved = start > self.log_start();
-        if moved {
-            self.shared.set_start(start);
-            self.shared.epochs.write().raise_start(start);
-        }
+    /// Segments wholly below the log start offset leave the log, also those that were kept because they took appends
+    /// when it was moved. Their files follow `file.delete.delay.ms` later.
+    fn drop_below_start(&mut self, now: Instant) {
         let start = self.log_start();
         let mut kept = self.segments();
         let below = kept.iter().take(kept.len() - 1).take_while(|segment| segment.next() <= start).count();
@@ -110,7 +122,6 @@ impl Log {
         if below > 0 {
             self.shared.set_segments(kept);
         }
-        moved.then_some(QRecord::Start { tp: self.partition, offset: start })
     }
 
     fn due_removals(&mut self, now: Instant) -> Vec<StorageJob> {

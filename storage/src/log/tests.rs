@@ -222,11 +222,13 @@ fn retention_by_size_and_time_deletes_whole_segments_below_the_high_watermark() 
         if by_time {
             log.set_config(LogConfig { retention_ms: 5000, ..config() });
         }
-        assert!(log.maintain(now(6), 2).records.is_empty(), "nothing is committed");
+        assert!(log.maintain(now(6), 2).start.is_none(), "nothing is committed");
         let care = log.maintain(now(6), log.log_end());
         let start = if by_time { 9 } else { 6 };
+        assert!(matches!(care.start, Some((to, QRecord::Start { offset, .. })) if to == start && offset == start));
+        assert_eq!(log.log_start(), 0, "until that is durable");
+        log.raise_start(start, now(6).instant);
         assert_eq!(log.log_start(), start);
-        assert!(matches!(care.records[..], [QRecord::Start { offset, .. }] if offset == start));
         assert!(care.jobs.is_empty() && care.next.is_some(), "files go after the delay");
         let due = log.maintain(now(70), log.log_end());
         assert_eq!(due.jobs.len(), if by_time { 3 } else { 2 });
@@ -242,9 +244,10 @@ fn a_segment_that_took_appends_when_its_records_were_deleted_goes_by_age() {
     let mut log = open_log(&disk, LogConfig { retention_ms: 5000, ..config() });
     log.append(valid(3000, WALL), 1, now(0)).expect("appends");
     log.view().set_high_watermark(1);
-    assert_eq!(log.delete_records(-1, now(0)).expect("moves").0, 1);
+    assert_eq!(log.delete_records(-1).expect("moves").0, 1);
+    log.raise_start(1, now(0).instant);
     assert_eq!(names(&disk), ["00000000000000000000.log"], "it goes on taking appends");
-    assert!(log.maintain(now(6), 1).records.is_empty(), "the start is there already");
+    assert!(log.maintain(now(6), 1).start.is_none(), "the start is there already");
     let due = log.maintain(now(70), 1);
     assert_eq!(due.jobs.len(), 1);
     due.jobs.into_iter().for_each(crate::flusher::StorageJob::run);
@@ -296,13 +299,18 @@ fn delete_records_stops_at_the_high_watermark() {
         log.append(valid(3000, WALL), 1, now(0)).expect("appends");
     }
     log.view().set_high_watermark(4);
-    assert!(matches!(log.delete_records(5, now(0)), Err(LogError::OutOfRange { end: 4, .. })));
-    assert!(matches!(log.delete_records(-2, now(0)), Err(LogError::OutOfRange { .. })));
-    let (low, record) = log.delete_records(2, now(0)).expect("moves");
+    assert!(matches!(log.delete_records(5), Err(LogError::OutOfRange { end: 4, .. })));
+    assert!(matches!(log.delete_records(-2), Err(LogError::OutOfRange { .. })));
+    let (low, record) = log.delete_records(2).expect("moves");
     assert_eq!(low, 2);
     assert!(matches!(record, Some(QRecord::Start { offset: 2, .. })));
-    assert_eq!(log.delete_records(1, now(0)).expect("no effect"), (2, None));
-    assert_eq!(log.delete_records(-1, now(0)).expect("moves").0, 4);
+    assert_eq!(log.log_start(), 0, "until that is durable");
+    log.raise_start(2, now(0).instant);
+    assert_eq!(log.delete_records(1).expect("no effect"), (2, None));
+    log.raise_start(1, now(0).instant);
+    assert_eq!(log.log_start(), 2, "it never moves down");
+    assert_eq!(log.delete_records(-1).expect("moves").0, 4);
+    log.raise_start(4, now(0).instant);
     assert!(matches!(log.view().read(3, 5, 1000, true), Err(ReadError::OutOfRange { start: 4, end: 5 })));
 }
 

@@ -321,8 +321,11 @@ impl World {
 
     fn maintain(&mut self, log: &mut Log) {
         let care = log.maintain(self.now, log.flushed_offset());
-        self.store.put(care.records);
-        self.store.flush();
+        if let Some((start, record)) = care.start {
+            self.store.put([record]);
+            self.store.flush();
+            log.raise_start(start, self.now.instant);
+        }
         for job in care.jobs {
             job.run();
         }
@@ -334,9 +337,10 @@ impl World {
     fn delete_records(&mut self, log: &mut Log) -> Result<(), Stop> {
         let span = (log.flushed_offset() - log.log_start()).max(0) as u64;
         let before = log.log_start() + self.chance.below(span + 1) as Offset;
-        let (low, record) = log.delete_records(before, self.now)?;
+        let (low, record) = log.delete_records(before)?;
         self.store.put(record);
         self.store.flush();
+        log.raise_start(low, self.now.instant);
         self.model.start = low;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Deleting records, by request and by retention.
 
-use millrace_storage::{CrashKind, Disk, partition_dir};
+use millrace_storage::{CrashKind, Disk, Fault, Operation, partition_dir};
 use millrace_types::{ErrorCode, Instant, Offset};
 
 use super::{Scene, records};
@@ -36,6 +36,24 @@ fn the_answer_waits_until_the_new_start_is_durable() {
     assert_eq!(low_watermark(&mut scene, token), Some(4));
     let next = scene.world.crash(CrashKind::Power);
     assert_eq!(records(&next, scene.partition).keys().next(), Some(&4), "also after a power loss");
+}
+
+#[test]
+fn nobody_sees_a_start_that_is_not_durable() {
+    let mut scene = ten_records();
+    let view = scene.world.replica(scene.partition).view.log.clone();
+    scene.world.hold = true;
+    let (first, second) = (delete(&mut scene, 4), delete(&mut scene, 2));
+    assert_eq!(view.log_start(), 0);
+    assert!(scene.answer(second).is_none(), "nor is the second answered by the first, which may still be lost");
+    scene.work();
+    assert_eq!((low_watermark(&mut scene, first), low_watermark(&mut scene, second)), (Some(4), Some(4)));
+    assert_eq!(view.log_start(), 4);
+    scene.world.storage.disk.inject(Fault::new(Operation::Flush, 1).on("qstate"));
+    let lost = delete(&mut scene, 9);
+    scene.work();
+    assert_eq!(scene.failed(lost), Some(ErrorCode::KafkaStorageError));
+    assert_eq!(view.log_start(), 4, "where the next start finds it");
 }
 
 #[test]
