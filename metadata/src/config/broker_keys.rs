@@ -180,5 +180,5 @@ pub const BROKER_KEYS: &[Key] = &[
         "The largest request; a connection that announces a larger one is closed.",
     )
     .unit(Unit::Bytes),
-    key("storage.flush.threads", int(1, 2), "Threads that flush logs to the disk."),
+    key("storage.flush.threads", int(1, 4), "Threads that flush logs to the disk."),
 ];
