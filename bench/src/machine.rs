@@ -5,6 +5,9 @@ use std::process::Command;
 
 use serde::Serialize;
 
+/// Unit of the times in `/proc`: Linux shows user space 100 ticks per second on every architecture.
+pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
+
 /// The machine of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Machine {
@@ -46,7 +49,7 @@ pub(crate) fn kib(text: &str, key: &str) -> Option<u64> {
 pub(crate) fn stolen_seconds() -> Option<f64> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let ticks: f64 = text.lines().next()?.split_whitespace().nth(8)?.parse().ok()?;
-    Some(ticks / crate::process::TICKS_PER_SECOND)
+    Some(ticks / TICKS_PER_SECOND)
 }
 
 /// The commit of the current directory, with `-dirty` when files differ from it.

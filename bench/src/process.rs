@@ -6,10 +6,7 @@ use std::net::ToSocketAddrs;
 
 use serde::Serialize;
 
-use crate::machine::kib;
-
-/// Unit of the times in `/proc/PID/stat`: Linux shows user space 100 ticks per second on every architecture.
-pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
+use crate::machine::{TICKS_PER_SECOND, kib};
 
 /// What a process has used since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_types::{ErrorCode, LeaderEpoch, Offset};
 
-use crate::group::GroupState;
+use crate::group::state::GroupState;
 
 /// The answer to a [`GroupRequest`](crate::GroupRequest), of the same name but for [`GroupResponse::Failed`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ mod member;
 mod membership;
 mod offsets;
 mod rebalance;
-mod state;
+pub(crate) mod state;
 mod sync;
 mod view;
 mod work;

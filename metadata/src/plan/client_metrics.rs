@@ -2,7 +2,7 @@
 
 use millrace_types::ErrorCode;
 
-use super::set_configs::{Configs, changed};
+use super::edit::{Configs, changed};
 use crate::command::ConfigOperation;
 use crate::config::{client_metrics_key, list};
 use crate::entry::Change;

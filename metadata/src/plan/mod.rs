@@ -7,6 +7,7 @@ mod client_metrics;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod edit;
 mod internal_topic;
 mod manual;
 mod set_configs;

@@ -102,7 +102,7 @@ impl Coordinators {
 
     /// Takes out the requests that have waited too long.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<RequestId> {
-        self.groups.values_mut().flat_map(|group| super::machine::take_expired(&mut group.waiting, now)).collect()
+        self.groups.values_mut().flat_map(|group| super::link::take_expired(&mut group.waiting, now)).collect()
     }
 
     /// Takes an answer in and returns the requests that wait no longer: all of them when the coordinator is known or

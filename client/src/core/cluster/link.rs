@@ -187,3 +187,12 @@ impl Cluster {
         pauses.map(|link| link.retry_at).min()
     }
 }
+
+/// Takes the requests out of `queue` that have waited too long.
+pub(super) fn take_expired(queue: &mut VecDeque<Queued>, now: Instant) -> Vec<RequestId> {
+    let late = queue.iter().filter(|queued| queued.deadline() <= now).map(|queued| queued.id).collect::<Vec<_>>();
+    if !late.is_empty() {
+        queue.retain(|queued| queued.deadline() > now);
+    }
+    late
+}

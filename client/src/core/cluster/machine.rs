@@ -10,7 +10,7 @@ use kafka_protocol::protocol::StrBytes;
 use millrace_types::Instant;
 
 use super::coordinators::{self, Coordinators};
-use super::link::{Link, LinkKey, Queued};
+use super::link::{Link, LinkKey, Queued, take_expired};
 use super::{Answer, ConnectionId, Metadata, NetOutput, Own, QUEUE_MAX, RequestId, Target};
 use crate::config::ClientConfig;
 use crate::core::Random;
@@ -376,13 +376,4 @@ impl Cluster {
         self.next_id += 1;
         RequestId(self.next_id)
     }
-}
-
-/// Takes the requests out of `queue` that have waited too long.
-pub(super) fn take_expired(queue: &mut VecDeque<Queued>, now: Instant) -> Vec<RequestId> {
-    let late = queue.iter().filter(|queued| queued.deadline() <= now).map(|queued| queued.id).collect::<Vec<_>>();
-    if !late.is_empty() {
-        queue.retain(|queued| queued.deadline() > now);
-    }
-    late
 }
