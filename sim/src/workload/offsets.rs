@@ -1,6 +1,7 @@
-//! Asks, in the end, what a group has committed.
+//! Asks what a group has committed: again and again while the faults last, and once in the end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millrace_client::core::consumer::{ConsumerCore, ConsumerEvent};
 use millrace_client::core::{Machine, Random};
@@ -24,23 +25,47 @@ pub struct CommittedOffsets {
     asking: bool,
     /// When it was asked; what was acknowledged later may be found or not.
     asked: Tick,
+    /// The longest pause before the next question, in milliseconds; `None` for a single question.
+    pause: Option<u64>,
+    next: Instant,
+    dice: Dice,
 }
 
 impl CommittedOffsets {
-    /// Asks what `group` has committed for `topic`.
+    /// Asks what `group` has committed for `topic`, once.
     ///
     /// # Errors
     /// The drawn configuration contradicts itself.
     pub fn new(group: &str, topic: &TopicOptions, mut dice: Dice) -> Result<Self, ClientError> {
         let mut config = ConsumerConfig::new(super::BOOTSTRAP);
         config.client = client_config(&mut dice, "offsets");
-        config.fetch_max_wait = std::time::Duration::from_millis(50);
+        config.fetch_max_wait = Duration::from_millis(50);
         config.group_id = Some(group.to_owned());
         let core = ConsumerCore::new(config, Random::new(dice.number()))?;
         let partitions: Vec<_> =
             (0..topic.partitions).map(|partition| TopicPartition::new(topic.name, partition)).collect();
         let group = group.to_owned();
-        Ok(Self { core, group, partitions, answered: false, last_error: None, asking: false, asked: 0 })
+        Ok(Self {
+            core,
+            group,
+            partitions,
+            answered: false,
+            last_error: None,
+            asking: false,
+            asked: 0,
+            pause: None,
+            next: Instant::ZERO,
+            dice,
+        })
+    }
+
+    /// Asks it again and again: a commit that was acknowledged and lost is soon overwritten by the next.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn watching(group: &str, topic: &TopicOptions, mut dice: Dice) -> Result<Self, ClientError> {
+        let pause = Some(dice.pick(&[5, 50, 500]));
+        Ok(Self { pause, ..Self::new(group, topic, dice)? })
     }
 
     fn check(&mut self, cx: &mut Context<'_>, found: &BTreeMap<TopicPartition, millrace_client::OffsetAndMetadata>) {
@@ -72,7 +97,12 @@ impl Client for CommittedOffsets {
                 _ => {}
             }
         }
-        if !self.asking && !self.answered {
+        if let Some(pause) = self.pause.filter(|_| self.answered) {
+            self.answered = false;
+            self.asking = false;
+            self.next = cx.now.instant.after(Duration::from_millis(1 + self.dice.below(pause)));
+        }
+        if !self.asking && !self.answered && self.next <= cx.now.instant {
             self.asked = cx.history.tick();
             self.asking = self.core.committed(cx.now, &self.partitions).is_ok();
             busy |= self.asking;
@@ -81,10 +111,11 @@ impl Client for CommittedOffsets {
     }
 
     fn wake(&self) -> Instant {
-        Instant::NEVER
+        if self.pause.is_some() && !self.asking { self.next } else { Instant::NEVER }
     }
 
     fn missing(&mut self, _ends: &BTreeMap<Part, Offset>) -> Option<String> {
-        (!self.answered).then(|| format!("committed offsets of {}: {:?}", self.group, self.last_error))
+        (!self.answered && self.pause.is_none())
+            .then(|| format!("committed offsets of {}: {:?}", self.group, self.last_error))
     }
 }

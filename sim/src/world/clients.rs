@@ -65,6 +65,10 @@ impl World {
                 self.seat_made(member);
             }
         }
+        if let Some(topic) = topics.first().filter(|_| members > 0) {
+            let dice = self.dice.split();
+            self.seat_made(CommittedOffsets::watching("readers", topic, dice));
+        }
         let dice = self.dice.split();
         self.seat_made(Probe::new(dice));
     }
