@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use millrace_metadata::Image;
@@ -21,13 +21,21 @@ pub struct PartitionView {
     leader_epoch: AtomicI32,
     /// Offsets from here on are not served: the end of what is durable when a flush has failed, else `i64::MAX`.
     readable_end: AtomicI64,
+    /// Whether acknowledged records from `readable_end` on have rotted away: the end of the log is then none.
+    damaged: AtomicBool,
 }
 
 impl PartitionView {
     /// The view of a replica that has no leader yet.
     #[must_use]
     pub fn new(partition: TopicPartition, log: LogView) -> Self {
-        Self { partition, log, leader_epoch: AtomicI32::new(0), readable_end: AtomicI64::new(i64::MAX) }
+        Self {
+            partition,
+            log,
+            leader_epoch: AtomicI32::new(0),
+            readable_end: AtomicI64::new(i64::MAX),
+            damaged: AtomicBool::new(false),
+        }
     }
 
     /// The current leader epoch; `None` while the replica has no leader.
@@ -44,6 +52,20 @@ impl PartitionView {
     #[must_use]
     pub fn readable_end(&self) -> Offset {
         self.readable_end.load(Ordering::Acquire)
+    }
+
+    /// Whether there were records at the offsets from `end` on that cannot be served any more. No answer may then name
+    /// `end` as where the log ends: a consumer would take the gap for a log that was cut, and go back.
+    #[must_use]
+    pub fn hides(&self, end: Offset) -> bool {
+        let readable = self.readable_end();
+        end > readable || end == readable && self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Says that the records from `end` on have rotted away; called by the replica's core alone.
+    pub(crate) fn set_damaged(&self, end: Offset) {
+        self.limit_reads(end);
+        self.damaged.store(true, Ordering::Release);
     }
 
     /// Limits reads to the offsets below `end`; called by the replica's core alone.

@@ -33,15 +33,19 @@ impl EpochCache {
         true
     }
 
-    /// The greatest epoch not above `epoch`, and the offset at which it ends: the start of the next one, or `log_end`.
-    /// `(-1, -1)` when every epoch is above, as Kafka answers (KIP-101, KIP-320).
+    /// Where `epoch` ended, as Kafka answers `OffsetForLeaderEpoch` (KIP-101, KIP-320): the greatest epoch not above
+    /// it, and the start of the next one, or `log_end` for the latest. An epoch before the first known one ends where
+    /// that begins; of an epoch above the latest nothing is known: `(-1, -1)`.
     #[must_use]
     pub fn end_offset(&self, epoch: LeaderEpoch, log_end: Offset) -> (LeaderEpoch, Offset) {
         let after = self.entries.partition_point(|entry| entry.0 <= epoch);
-        let Some((found, _)) = after.checked_sub(1).and_then(|at| self.entries.get(at)) else {
-            return (-1, -1);
-        };
-        (*found, self.entries.get(after).map_or(log_end, |next| next.1))
+        let floor = after.checked_sub(1).and_then(|at| self.entries.get(at)).map(|entry| entry.0);
+        match self.entries.get(after) {
+            _ if epoch < 0 => (-1, -1),
+            Some((_, start)) => (floor.unwrap_or(epoch), *start),
+            None if floor == Some(epoch) => (epoch, log_end),
+            None => (-1, -1),
+        }
     }
 
     /// The epoch of the record at `offset`: the last one that begins at or below it.
@@ -91,9 +95,16 @@ mod tests {
     #[test]
     fn epochs_end_where_the_next_begins() {
         let cache = cache();
-        for (asked, answer) in
-            [(0, (-1, -1)), (1, (1, 10)), (2, (2, 10)), (3, (2, 10)), (4, (4, 20)), (5, (5, 25)), (9, (5, 25))]
-        {
+        for (asked, answer) in [
+            (-1, (-1, -1)),
+            (0, (0, 0)),
+            (1, (1, 10)),
+            (2, (2, 10)),
+            (3, (2, 10)),
+            (4, (4, 20)),
+            (5, (5, 25)),
+            (9, (-1, -1)),
+        ] {
             assert_eq!(cache.end_offset(asked, 25), answer);
         }
     }

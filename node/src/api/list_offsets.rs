@@ -184,20 +184,28 @@ fn find(
     let view = lookup::hosted(cx.directory, topic, wanted.partition_index)?;
     let epoch = lookup::led(&view, wanted.current_leader_epoch)?;
     let log = &view.log;
-    let end = if committed_only { log.last_stable_offset() } else { log.high_watermark() }.min(view.readable_end());
+    let end = if committed_only { log.last_stable_offset() } else { log.high_watermark() };
+    let hidden = view.hides(end);
+    let readable = end.min(view.readable_end());
     let epoch_at = |offset: Offset| log.epoch_at(offset).unwrap_or(epoch);
     let known = |timestamp, offset, epoch| Ok(ByTime::Found(Some((timestamp, offset, epoch))));
     let found = match wanted.timestamp {
+        LATEST if hidden => return Err(ErrorCode::KafkaStorageError),
         LATEST => return known(-1, end, epoch),
         EARLIEST => return known(-1, log.log_start(), epoch_at(log.log_start())),
         EARLIEST_LOCAL if cx.version >= EARLIEST_LOCAL_FROM => {
             return known(-1, log.log_start(), epoch_at(log.log_start()));
         }
-        MAX_TIMESTAMP if cx.version >= MAX_TIMESTAMP_FROM => log.max_timestamp(end),
-        timestamp if timestamp >= 0 => log.offset_for_timestamp(timestamp, end),
+        MAX_TIMESTAMP if cx.version >= MAX_TIMESTAMP_FROM && hidden => return Err(ErrorCode::KafkaStorageError),
+        MAX_TIMESTAMP if cx.version >= MAX_TIMESTAMP_FROM => log.max_timestamp(readable),
+        timestamp if timestamp >= 0 => log.offset_for_timestamp(timestamp, readable),
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
-    found.map_err(|error| error.error_code())
+    match found.map_err(|error| error.error_code())? {
+        // The record may be among those that cannot be read.
+        ByTime::Found(None) if hidden => Err(ErrorCode::KafkaStorageError),
+        found => Ok(found),
+    }
 }
 
 fn partition_response(version: i16, partition: i32, answer: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {

@@ -31,7 +31,7 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     cx.reply(&OffsetForLeaderEpochResponse::default().with_topics(topics))
 }
 
-/// The largest epoch not above the wanted one that has an end, and that end; both `-1` when there is none.
+/// Where the wanted epoch ended, see [`millrace_storage::EpochCache::end_offset`].
 fn end_of(
     cx: &Context<'_>,
     image: &Image,
@@ -41,5 +41,6 @@ fn end_of(
     let topic = lookup::topic_by_name(image, topic)?;
     let view = lookup::hosted(cx.directory, topic, wanted.partition)?;
     lookup::led(&view, wanted.current_leader_epoch)?;
-    Ok(view.log.epoch_end_offset(wanted.leader_epoch))
+    let (epoch, end) = view.log.epoch_end_offset(wanted.leader_epoch);
+    if view.hides(end) { Err(ErrorCode::KafkaStorageError) } else { Ok((epoch, end)) }
 }

@@ -35,6 +35,8 @@ pub(super) struct Load {
     /// Token of the warm-up or of the watch that is waited for.
     awaited: Option<u64>,
     retry_at: Option<Instant>,
+    /// Whether the log says already that loading does not go on.
+    complained: bool,
 }
 
 /// What comes of a step.
@@ -50,7 +52,15 @@ pub(super) enum Progress {
 
 impl Load {
     pub(super) fn new(shard: GroupShard, view: &PartitionView) -> Self {
-        Self { shard, next: view.log.log_start(), end: view.log.log_end(), bytes: 0, awaited: None, retry_at: None }
+        Self {
+            shard,
+            next: view.log.log_start(),
+            end: view.log.log_end(),
+            bytes: 0,
+            awaited: None,
+            retry_at: None,
+            complained: false,
+        }
     }
 
     /// When to go on without an event.
@@ -83,6 +93,9 @@ impl Load {
             return Progress::Wait;
         }
         self.retry_at = None;
+        if view.hides(self.end) {
+            return self.stumble(now, view, "acknowledged records have rotted away");
+        }
         if self.next >= self.end {
             return Progress::Done;
         }
@@ -118,7 +131,10 @@ impl Load {
     }
 
     fn stumble(&mut self, now: Now, view: &PartitionView, why: &str) -> Progress {
-        tracing::error!(partition = %view.partition, offset = self.next, why, "a group coordinator cannot load");
+        if !std::mem::replace(&mut self.complained, true) {
+            let offset = self.next;
+            tracing::error!(partition = %view.partition, offset, why, "a group coordinator cannot load; its groups wait");
+        }
         self.pause(now);
         Progress::Wait
     }

@@ -248,6 +248,23 @@ fn a_start_turns_requests_away_until_everything_in_the_log_is_committed() {
 }
 
 #[test]
+fn a_coordinator_whose_log_has_rotted_answers_no_older_offset() {
+    let mut host = Host::new();
+    for offset in [5, 10, 15] {
+        assert!(is_committed(&host.answer(commit(&[(0, offset)], ""))));
+    }
+    let size = u64::try_from(host.world.replica(host.partition).view().log.size_bytes()).expect("a size") / 3;
+    let file = millrace_storage::partition_dir(host.partition).join(format!("{:020}.log", 0));
+    let world = host.world.crash_after(CrashKind::Power, |disk| {
+        disk.flip_bit(&file, size + 9, 0).expect("the file is there");
+    });
+    let mut host = Host::over(world, host.partition);
+    while host.work() {}
+    assert_eq!(host.answer(fetch()), GroupResponse::Failed(ErrorCode::CoordinatorLoadInProgress));
+    assert!(host.core.stats().loading);
+}
+
+#[test]
 fn a_failed_append_turns_everyone_away_and_what_the_log_has_is_served_again() {
     for (fault, code, offset) in [
         (Fault::Refused(ErrorCode::KafkaStorageError), ErrorCode::NotCoordinator, 5),

@@ -54,7 +54,7 @@ impl Replica {
     fn start_damaged(&mut self, rot: &Rot) {
         tracing::error!(partition = %self.partition, %rot, "the replica only serves reads");
         self.role = Role::Failed;
-        self.view.limit_reads(rot.offset);
+        self.view.set_damaged(rot.offset);
         self.view.log.set_high_watermark(self.log.log_end());
         self.view.set_leader_epoch(self.epoch.max(1));
     }

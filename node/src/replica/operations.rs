@@ -1,5 +1,7 @@
 //! What other cores ask of a replica: produce, watch, delete records, describe.
 
+use std::time::Duration;
+
 use millrace_storage::{AppendError, ValidBatches};
 use millrace_types::{ErrorCode, Instant, Now, Offset};
 
@@ -10,6 +12,9 @@ use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
 use crate::call::{Acks, PartitionAnswer, PartitionOp, ReplicaDescription, ReplyTo};
 
+/// How long a produce request waits for this replica's own flush, whatever its time-out: that bounds the wait for other
+/// replicas. An earlier answer would have the client send again what the log already has.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 /// The `before` of a `DeleteRecords` that means the high watermark.
 const TO_HIGH_WATERMARK: Offset = -1;
 
@@ -81,7 +86,7 @@ impl Replica {
             end: appended.last_offset + 1,
             log_append_time: appended.log_append_time,
             bytes,
-            deadline,
+            deadline: deadline.max(now.instant.after(FLUSH_PATIENCE)),
         };
         match acks {
             Acks::None => self.produced(&waiting, out),

@@ -124,7 +124,7 @@ fn epochs_are_answered_from_the_cache() {
     assert_eq!(view.epoch_end_offset(2), (2, 60));
     assert_eq!(view.epoch_end_offset(6), (4, 120));
     assert_eq!(view.epoch_end_offset(7), (7, 120));
-    assert_eq!(view.epoch_end_offset(0), (-1, -1));
+    assert_eq!(view.epoch_end_offset(0), (0, 0));
     assert_eq!(view.epoch_at(30), Some(2));
 }
 

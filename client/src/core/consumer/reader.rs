@@ -129,7 +129,7 @@ impl Reader {
     /// Takes fetched bytes in.
     ///
     /// # Errors
-    /// They begin with something that is no record batch.
+    /// They begin with something that is no record batch of this place.
     pub(super) fn fetched(
         &mut self,
         records: Bytes,
@@ -138,8 +138,15 @@ impl Reader {
         let bytes = records.len();
         let mut batches = VecDeque::new();
         let mut rest = Batches::new(records);
+        let mut bad = None;
         for batch in rest.by_ref() {
-            let batch = batch?;
+            let batch = match batch.and_then(|batch| self.in_place(batch)) {
+                Ok(batch) => batch,
+                Err(error) => {
+                    bad = Some(error);
+                    break;
+                }
+            };
             // A fetch from the middle of a batch brings the whole batch.
             if batch.header.last_offset() >= self.next_fetch {
                 self.next_fetch = batch.header.last_offset().saturating_add(1);
@@ -147,12 +154,22 @@ impl Reader {
             }
         }
         if batches.is_empty() {
-            return if rest.remaining() > 0 { Err(RecordError::Truncated("record batch")) } else { Ok(()) };
+            let cut_short = (rest.remaining() > 0).then_some(RecordError::Truncated("record batch"));
+            return bad.or(cut_short).map_or(Ok(()), Err);
         }
+        // What comes before a bad batch is good; the next fetch begins with the bad one, and says so.
         aborted.sort_unstable();
         self.buffered += bytes;
         self.chunks.push_back(Chunk { batches, bytes, aborted: aborted.into(), open_aborted: BTreeSet::new() });
         Ok(())
+    }
+
+    /// Refuses a batch whose offsets cannot be what they say: the checksum does not cover them. No partition serves
+    /// records from its high watermark on; to believe such an offset would be to skip all the records up to there.
+    fn in_place(&self, batch: Batch) -> std::result::Result<Batch, RecordError> {
+        let last = batch.header.last_offset();
+        let beyond = self.high_watermark >= 0 && last >= self.high_watermark;
+        if beyond || batch.header.base_offset > last { Err(RecordError::Invalid("offset")) } else { Ok(batch) }
     }
 
     /// Appends up to `max` records to `out`, advancing the position.

@@ -97,11 +97,11 @@ fn slice(
     let end = if committed_only { last_stable } else { high_watermark };
     let (from, log_start) = (target.wanted.offset, log.log_start());
     let readable = view.readable_end();
+    if (readable..Offset::MAX).contains(&from) && (from != end || view.hides(from)) {
+        return Err(ErrorCode::KafkaStorageError);
+    }
     if from < log_start || from > log.log_end().max(end) {
         return Err(ErrorCode::OffsetOutOfRange);
-    }
-    if from >= readable && from != end {
-        return Err(ErrorCode::KafkaStorageError);
     }
     let mut outcome = Outcome {
         partition: Some(view.partition),

@@ -1,15 +1,16 @@
 //! ListOffsets and OffsetForLeaderEpoch.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, OffsetForLeaderEpochRequest};
-use millrace_storage::{BatchBuilder, Codec, CrashKind};
-use millrace_types::ErrorCode;
+use millrace_storage::{BatchBuilder, Codec, CrashKind, partition_dir};
+use millrace_types::{ErrorCode, TopicPartition};
 
 use crate::call::ConnectionId;
-use crate::testing::{START_WALL, World, produce, topic_name};
+use crate::testing::{START_WALL, World, fetch, produce, topic_name};
 
 /// Three batches of two records, whose timestamps are 10 ms apart from batch to batch and 1 ms within.
 fn scene() -> (World, ConnectionId) {
@@ -132,9 +133,43 @@ fn epochs_end_where_the_next_begins() {
     let connection = world.connect();
     assert_eq!(epoch_end(&mut world, connection, 2, 1), (ErrorCode::None, 1, 6));
     assert_eq!(epoch_end(&mut world, connection, -1, 2), (ErrorCode::None, 2, 6));
-    assert_eq!(epoch_end(&mut world, connection, -1, 0), (ErrorCode::None, -1, -1), "before the first epoch");
+    assert_eq!(epoch_end(&mut world, connection, -1, 0), (ErrorCode::None, 0, 0), "before the first epoch");
+    assert_eq!(epoch_end(&mut world, connection, -1, 3), (ErrorCode::None, -1, -1), "after the last epoch");
     assert_eq!(epoch_end(&mut world, connection, 1, 1), (ErrorCode::FencedLeaderEpoch, -1, -1));
     assert_eq!(epoch_end(&mut world, connection, 3, 1), (ErrorCode::UnknownLeaderEpoch, -1, -1));
+}
+
+#[test]
+fn the_gap_left_by_rot_is_never_taken_for_the_end_of_the_log() {
+    let (world, _) = scene();
+    let topic = world.shared.directory.image().topic("t").expect("the topic").id;
+    let file = partition_dir(TopicPartition::new(topic, 0)).join(format!("{:020}.log", 0));
+    // The length in the second batch's header: the batches are equally long.
+    let second = batch_size();
+    let mut world = world.crash_after(CrashKind::Power, |disk| {
+        disk.flip_bit(Path::new(&file), second + 9, 0).expect("the file is there");
+    });
+    let connection = world.connect();
+    let storage = ErrorCode::KafkaStorageError;
+    let failed = (storage, -1, -1, -1);
+    assert_eq!(list(&mut world, connection, 8, -1), failed, "latest");
+    assert_eq!(list(&mut world, connection, 8, -3), failed, "max timestamp");
+    assert_eq!(list(&mut world, connection, 8, START_WALL + 10), failed, "may be a record that cannot be read");
+    assert_eq!(list(&mut world, connection, 8, START_WALL + 1).2, 1, "what lies below is found");
+    assert_eq!(list(&mut world, connection, 8, -2).2, 0, "earliest");
+    assert_eq!(epoch_end(&mut world, connection, -1, 1), (storage, -1, -1));
+    for (offset, expected) in [(0, ErrorCode::None), (2, storage), (3, storage), (5, storage), (6, storage)] {
+        let response = world.request(connection, 12, &fetch("t", &[(0, offset)]));
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(ErrorCode::from_code(answer.error_code), expected, "fetch from {offset}");
+    }
+}
+
+/// Bytes of each batch of [`scene`].
+fn batch_size() -> u64 {
+    let at = START_WALL;
+    let batch = BatchBuilder::new(at, Codec::None).push_at(at, None, Some(b"a")).push_at(at + 1, None, Some(b"b"));
+    batch.build().expect("a batch").len() as u64
 }
 
 /// [`scene`] over more than one segment, whose pages are not in memory; `keeps` says whether reading them in helps.

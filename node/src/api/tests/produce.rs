@@ -161,10 +161,12 @@ fn acks_0_is_silent_and_a_failure_closes() {
 }
 
 #[test]
-fn only_acks_all_times_out() {
+fn only_acks_all_times_out_and_not_while_the_own_flush_may_still_come() {
     let (mut world, connection) = scene(&[]);
     world.hold = true;
-    world.send(connection, 9, 1, &produce(-1, "t", &[(0, batch(&["a"]))]));
+    world.send(connection, 9, 1, &produce(-1, "t", &[(0, batch(&["a"]))]).with_timeout_ms(-1));
+    world.advance(29_000);
+    assert!(world.receive_bytes(connection).is_none(), "the record is in the log: an error would double it");
     world.advance(1_000);
     let (_, response) = world.receive::<ProduceRequest>(connection, 9).expect("a response");
     assert_eq!(code(&response.responses[0].partition_responses[0]), ErrorCode::RequestTimedOut);

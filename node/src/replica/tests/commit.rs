@@ -136,14 +136,19 @@ fn sequences_are_checked() {
 #[test]
 fn a_deadline_ends_the_wait_but_not_the_write() {
     let mut scene = Scene::held(&[]);
-    let token = scene.produce_with(batch(&["a"]), Acks::All, at_ms(50).instant);
-    scene.world.advance(49);
+    let token = scene.produce_with(batch(&["a"]), Acks::All, at_ms(40_000).instant);
+    let hasty = scene.produce_with(batch(&["a"]), Acks::All, at_ms(50).instant);
+    scene.world.advance(29_999);
+    assert!(scene.answer(hasty).is_none(), "it waits for no other replica: its own flush is waited for longer");
+    scene.world.advance(1);
+    assert_eq!(scene.failed(hasty), Some(ErrorCode::RequestTimedOut));
+    scene.world.advance(9_999);
     assert!(scene.answer(token).is_none());
     scene.world.advance(1);
     assert_eq!(scene.failed(token), Some(ErrorCode::RequestTimedOut));
     scene.work();
-    assert_eq!(scene.high_watermark(), 1);
-    assert!(scene.answer(token).is_none(), "a call is answered once");
+    assert_eq!(scene.high_watermark(), 2);
+    assert!(scene.answer(token).is_none() && scene.answer(hasty).is_none(), "a call is answered once");
 }
 
 #[test]

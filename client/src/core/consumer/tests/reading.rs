@@ -32,6 +32,22 @@ fn records_come_in_order_and_the_next_fetch_is_under_way_meanwhile() {
 }
 
 #[test]
+fn offsets_that_cannot_be_are_refused_and_what_comes_before_them_is_kept() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let mut core = reading(config(), &mut net);
+    // The high watermark is 100: nothing lies there or beyond.
+    let records = [batch(10, &["a"]), batch(1 << 40, &["b"])].concat();
+    let sent = net.next();
+    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, records));
+    assert_eq!(values(poll(&mut core, &mut net).expect("the good one")), [(10, "a".to_owned())]);
+    let sent = net.next();
+    assert_eq!(wanted(&sent), [(0, 11)], "and from behind it on");
+    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, batch(1 << 40, &["b"])));
+    assert!(matches!(poll(&mut core, &mut net), Err(ClientError::Corrupt { offset: 11, .. })));
+    assert_eq!(core.position(&partition(0)), Ok(Some(11)));
+}
+
+#[test]
 fn fetched_bytes_are_bounded() {
     let mut net = Net::new(&[("t", &[(1, 1)])]);
     let mut config = config();
