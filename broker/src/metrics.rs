@@ -91,6 +91,8 @@ metrics! {
         "Free bytes of the disk that holds the data directory.";
     DISK_TOTAL = "millrace_disk_total_bytes", Gauge, Bytes, "",
         "Bytes of the disk that holds the data directory.";
+    FETCH_WAITING = "millrace_fetch_waiting_requests", Gauge, Count, "",
+        "Fetch requests that wait for records or for the disk; a connection has one at most.";
     FRAMES_INVALID = "millrace_frames_invalid_total", Counter, Count, "",
         "Connections closed because their bytes were no frames, or a frame was above socket.request.max.bytes.";
     GROUP_MEMBERS = "millrace_group_members", Gauge, Count, "",
@@ -98,21 +100,29 @@ metrics! {
     GROUP_OFFSETS = "millrace_group_offsets", Gauge, Count, "",
         "Committed offsets of all groups coordinated here.";
     GROUP_QUEUED_BYTES = "millrace_group_queued_bytes", Gauge, Bytes, "",
-        "Bytes of records of coordinators that wait for the log.";
+        "Bytes of records of coordinators that wait for the log; a coordinator with 64 MiB of them refuses requests.";
     GROUP_WAITING = "millrace_group_waiting_requests", Gauge, Count, "",
-        "Requests to coordinators that are not answered yet.";
+        "Requests to coordinators that are not answered yet; a coordinator with 200,000 of them refuses further ones.";
     GROUPS = "millrace_groups", Gauge, Count, "",
         "Groups coordinated here.";
     LOGS_DAMAGED = "millrace_logs_damaged_total", Counter, Count, "",
         "Logs found with bad bytes below what was known to be flushed.";
     MAPPED_FILES = "millrace_mapped_files", Gauge, Count, "",
         "Files mapped into memory.";
+    METADATA_COMMANDS = "millrace_metadata_commands", Gauge, Count, "",
+        "Changes of topics and settings that wait for the metadata journal.";
+    METADATA_COMMANDS_BOUND = "millrace_metadata_commands_bound", Gauge, Count, "",
+        "Changes that wait for the metadata journal above which further ones are refused.";
     METADATA_EPOCH = "millrace_metadata_epoch", Gauge, Count, "",
         "Number of metadata entries applied.";
     NETWORK_RECEIVED = "millrace_network_received_bytes_total", Counter, Bytes, "",
         "Bytes of requests received.";
     NETWORK_SENT = "millrace_network_sent_bytes_total", Counter, Bytes, "",
         "Bytes of responses sent.";
+    PRODUCE_WAITING_BYTES = "millrace_produce_waiting_bytes", Gauge, Bytes, "",
+        "Bytes of the produce requests that wait to be acknowledged; a partition with 256 MiB of them refuses more.";
+    PRODUCE_WAITING = "millrace_produce_waiting_requests", Gauge, Count, "",
+        "Produce requests that wait to be acknowledged; a partition with 20,000 of them refuses more.";
     RECOVERY_CUTS = "millrace_recovery_cuts_total", Counter, Count, "",
         "Logs from whose end an incomplete part was cut at the start.";
     RECOVERY_LOSSES = "millrace_recovery_losses_total", Counter, Count, "",
@@ -123,6 +133,10 @@ metrics! {
         "Replicas that are offline because their log could not be opened.";
     REQUEST_SECONDS = "millrace_request_seconds", Histogram, Seconds, "api",
         "Time from a request's arrival to its response being handed to the socket.";
+    REQUESTS_IN_FLIGHT = "millrace_requests_in_flight", Gauge, Count, "",
+        "Requests not answered yet; a connection with connection.max.in.flight.requests of them is not read.";
+    REQUESTS_IN_FLIGHT_BYTES = "millrace_requests_in_flight_bytes", Gauge, Bytes, "",
+        "Bytes of the requests not answered yet; a connection with 32 MiB of them is not read.";
     REQUESTS_REFUSED = "millrace_requests_refused_total", Counter, Count, "",
         "Connections closed because of a request that cannot be read or is not served.";
     STORAGE_COMMITS = "millrace_storage_commits_total", Counter, Count, "",
@@ -184,6 +198,8 @@ pub(crate) struct Meters {
     pub(crate) group_waiting: Gauge,
     /// [`GROUP_QUEUED_BYTES`].
     pub(crate) group_queued_bytes: Gauge,
+    /// [`METADATA_COMMANDS`].
+    pub(crate) metadata_commands: Gauge,
     /// [`RECOVERY_CUTS`].
     pub(crate) recovery_cuts: Counter,
     /// [`RECOVERY_LOSSES`].
@@ -223,6 +239,7 @@ impl Meters {
             group_offsets: metrics::gauge!(GROUP_OFFSETS),
             group_waiting: metrics::gauge!(GROUP_WAITING),
             group_queued_bytes: metrics::gauge!(GROUP_QUEUED_BYTES),
+            metadata_commands: metrics::gauge!(METADATA_COMMANDS),
             recovery_cuts: metrics::counter!(RECOVERY_CUTS),
             recovery_losses: metrics::counter!(RECOVERY_LOSSES),
             logs_damaged: metrics::counter!(LOGS_DAMAGED),

@@ -57,6 +57,16 @@ pub(crate) struct Counted {
     pub(crate) events: AtomicUsize,
     /// Timers that are set.
     pub(crate) timers: AtomicUsize,
+    /// Requests of its connections that are not answered.
+    pub(crate) requests: AtomicUsize,
+    /// Bytes of these.
+    pub(crate) request_bytes: AtomicUsize,
+    /// Produce requests among them that wait to be acknowledged.
+    pub(crate) produces: AtomicUsize,
+    /// Bytes of these.
+    pub(crate) produce_bytes: AtomicUsize,
+    /// Fetch requests among them that wait.
+    pub(crate) fetches: AtomicUsize,
 }
 
 /// What of [`Shared`] exists before the arbiters do.

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::io::{Read, Write};
+
 use common::{Broker, until};
 use tempfile::tempdir;
 
@@ -48,6 +50,8 @@ fn errors_are_json_with_a_name_and_a_message() {
     let huge = format!(r#"{{"name": "{}"}}"#, "x".repeat(2 << 20));
     for (method, path, body, status, name) in [
         ("GET", "/nothing", "", 404, "NOT_FOUND"),
+        ("GET", "/api/v1/topics/", "", 404, "NOT_FOUND"),
+        ("PUT", "/api/v1/topics", "", 405, "METHOD_NOT_ALLOWED"),
         ("GET", "/api/v1/topics/none", "", 404, "UNKNOWN_TOPIC_OR_PARTITION"),
         ("DELETE", "/api/v1/topics/none", "", 404, "UNKNOWN_TOPIC_OR_PARTITION"),
         ("GET", "/api/v1/groups/none", "", 404, "GROUP_ID_NOT_FOUND"),
@@ -62,6 +66,32 @@ fn errors_are_json_with_a_name_and_a_message() {
         assert_eq!((found, error["error"].as_str()), (status, Some(name)), "{method} {path}: {error}");
         assert!(error["message"].as_str().is_some_and(|message| message.len() > 3), "{error}");
     }
+}
+
+#[test]
+fn a_topic_that_is_only_checked_has_no_identity() {
+    let directory = tempdir().expect("a directory");
+    let broker = Broker::start(directory.path(), &[]);
+    let body = r#"{"name": "web", "partitions": 2, "validate_only": true}"#;
+    let (status, checked) = broker.json("POST", "/api/v1/topics", body);
+    assert_eq!((status, &checked["partitions"], checked.get("id")), (200, &2.into(), None), "{checked}");
+    assert_eq!(broker.http("GET", "/api/v1/topics/web", "").0, 404);
+}
+
+#[test]
+fn head_has_no_body_and_what_is_no_request_is_no_error_of_the_broker() {
+    let directory = tempdir().expect("a directory");
+    let mut broker = Broker::start(directory.path(), &[]);
+    assert_eq!(broker.http("HEAD", "/health/ready", ""), (200, String::new()));
+    for head in ["GET /health/live HTTP/1.1\r\nHost: localhost\r\nno colon", "GET /health/live HTTP/1.1", "\0\u{1}"] {
+        let mut stream = std::net::TcpStream::connect(broker.admin).expect("the admin interface listens");
+        stream.set_read_timeout(Some(common::DEADLINE)).expect("set");
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes()).expect("sent");
+        let mut response = Vec::new();
+        let _reset = stream.read_to_end(&mut response);
+        assert!(response.starts_with(b"HTTP/1.1 400"), "{head:?}: {}", String::from_utf8_lossy(&response));
+    }
+    broker.is_sound(1 << 30);
 }
 
 #[test]
@@ -99,8 +129,24 @@ fn health_metrics_and_the_document_are_there() {
             && metrics.contains("millrace_replicas 1\n")
             && metrics.contains("millrace_storage_queue{queue=\"flush\"} 0\n")
             && metrics.contains("millrace_arbiter_timers{arbiter=\"0\"}")
+            && metrics.contains("millrace_requests_in_flight 0\n")
+            && metrics.contains("millrace_produce_waiting_bytes 0\n")
+            && metrics.contains("millrace_metadata_commands 0\n")
+            && metrics.contains("millrace_metadata_commands_bound 4096\n")
             && metrics.contains("millrace_topic_log_bytes{topic=\"t\"}");
         shown.then_some(())
+    });
+    let mut consumer = broker.connect();
+    consumer.send(&common::fetch_request("t", 0, 1, 60_000), 12);
+    until("the fetch that waits is counted", || {
+        let metrics = broker.http("GET", "/metrics", "").1;
+        let shown = metrics.contains("millrace_fetch_waiting_requests 1\n")
+            && metrics.contains("millrace_requests_in_flight 1\n");
+        shown.then_some(())
+    });
+    drop(consumer);
+    until("it is gone with its connection", || {
+        broker.http("GET", "/metrics", "").1.contains("millrace_requests_in_flight 0\n").then_some(())
     });
     let (status, document) = broker.json("GET", "/openapi.json", "");
     assert_eq!((status, &document["info"]["title"]), (200, &"Millrace admin".into()));

@@ -186,11 +186,28 @@ fn a_configuration_that_is_refused_ends_the_start_with_one_line() {
         ("num.partitions=0", "Value must be at least 1"),
         ("admin.listener=0.0.0.0:0", "loopback addresses only"),
         ("log.level=a=loud", "log.level"),
+        ("log.level=bogus", "`bogus` is no level; write one of off, error, warn, info, debug, trace"),
+        ("listeners=SSL://127.0.0.1:0", "PLAINTEXT is the only protocol"),
+        ("advertised.listeners=0.0.0.0:9092", "every interface"),
     ] {
         let error = refused(command(directory.path(), &[setting]));
         assert!(error.contains(expected), "{setting}: {error}");
         assert_eq!(error.trim_end().lines().count(), 1, "{error}");
     }
+}
+
+#[test]
+fn a_directory_that_has_lost_its_identity_is_refused_and_left_alone() {
+    let directory = tempdir().expect("a directory");
+    let broker = Broker::start(directory.path(), &[]);
+    assert!(broker.stop().success());
+    let (file, aside) = (directory.path().join("directory.json"), directory.path().join("aside.json"));
+    std::fs::rename(&file, &aside).expect("renamed");
+    let error = refused(command(directory.path(), &[]));
+    assert!(error.contains("directory.json is missing") && error.contains("from a copy"), "{error}");
+    assert!(!file.exists(), "no other one is made");
+    std::fs::rename(&aside, &file).expect("renamed");
+    assert!(Broker::start(directory.path(), &[]).stop().success(), "put back, it serves as before");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub use command::{
 };
 pub use entry::{Change, Entry, EntryError, NewAssignments, TopicRecord};
 pub use image::{ClientMetrics, Image, Local};
-pub use name::{CONSUMER_OFFSETS, check_topic_name, is_internal};
+pub use name::{CONSUMER_OFFSETS, check_topic_name, is_internal, is_reserved};
 pub use outcome::{CommandResult, CreatedTopic, DeletedTopic, ItemError, Outcome};
 pub use placement::{Placement, place};
 pub use plan::{Planned, plan};

@@ -3,6 +3,10 @@
 /// The topic in which consumer groups keep their offsets.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 
+/// The log of Kafka's controllers, which clients know by this name. There is none here; a topic of this name would be
+/// taken for it.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
+
 /// The longest topic name, in characters.
 const MAX_NAME_LENGTH: usize = 249;
 
@@ -10,6 +14,12 @@ const MAX_NAME_LENGTH: usize = 249;
 #[must_use]
 pub fn is_internal(name: &str) -> bool {
     name == CONSUMER_OFFSETS
+}
+
+/// Whether no topic may have the name, though it is a valid one.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name == CLUSTER_METADATA
 }
 
 /// Checks a topic's name; the texts are those of Kafka's `Topic.validate`.

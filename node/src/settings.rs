@@ -177,6 +177,7 @@ pub fn log_config(topic: &TopicSettings, image: &Image) -> LogConfig {
     let segment_bytes = u64::try_from(topic.segment_bytes).unwrap_or(0);
     LogConfig {
         segment_bytes,
+        segment_index_bytes: u64::try_from(topic.segment_index_bytes).unwrap_or(0),
         segment_ms: topic.segment_ms,
         segment_jitter_ms: topic.segment_jitter_ms,
         // A compacted topic keeps every record until compaction decides: it has no retention.
@@ -229,6 +230,10 @@ mod tests {
         let config = logs(&image, &[("retention.ms", "5"), ("message.timestamp.type", "LogAppendTime")]);
         assert_eq!((config.retention_ms, config.retention_bytes), (5, -1));
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
+        assert_eq!(
+            (config.segment_index_bytes, logs(&image, &[("segment.index.bytes", "64")]).segment_index_bytes),
+            (10 << 20, 64)
+        );
         assert_eq!((config.segment_ms, config.segment_bytes), (7_200_000, 1 << 30));
         assert_eq!((config.flush_messages, config.flush_ms), (1, i64::MAX));
         assert_eq!((config.max_producers, config.producer_expiration_ms), (3, 86_400_000));

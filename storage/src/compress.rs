@@ -48,8 +48,22 @@ pub enum CodecError {
 const SNAPPY_JAVA_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 /// Uncompressed bytes of one block of snappy-java's stream.
 const SNAPPY_BLOCK: usize = 32 * 1024;
-/// The level Kafka's `compression.zstd.level` defaults to.
-const ZSTD_LEVEL: i32 = 3;
+
+/// How hard the codecs that have levels try; LZ4 has one here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Levels {
+    /// 1 to 9 (`compression.gzip.level`); anything else for the codec's own.
+    pub gzip: i32,
+    /// -131072 to 22 (`compression.zstd.level`).
+    pub zstd: i32,
+}
+
+impl Default for Levels {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self { gzip: -1, zstd: 3 }
+    }
+}
 
 impl Codec {
     /// The codec with this number in the batch attributes.
@@ -115,10 +129,20 @@ impl Codec {
     /// # Errors
     /// When the encoder fails, which for bytes in memory means that memory is short.
     pub fn compress(self, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+        self.compress_at(bytes, Levels::default())
+    }
+
+    /// Compresses `bytes` at the codec's level of `levels`.
+    ///
+    /// # Errors
+    /// As [`Codec::compress`].
+    pub fn compress_at(self, bytes: &[u8], levels: Levels) -> Result<Vec<u8>, CodecError> {
         let packed = match self {
             Self::None => Ok(bytes.to_vec()),
             Self::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                let level = u32::try_from(levels.gzip).ok().filter(|level| (1..=9).contains(level));
+                let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
                 encoder.write_all(bytes).and_then(|()| encoder.finish())
             }
             Self::Snappy => compress_snappy(bytes),
@@ -129,7 +153,9 @@ impl Codec {
                 let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, Vec::new());
                 encoder.write_all(bytes).and_then(|()| encoder.finish().map_err(io::Error::from))
             }
-            Self::Zstd => zstd::stream::encode_all(bytes, ZSTD_LEVEL),
+            // All at once, so that the encoder knows the length: at the highest levels one that does not takes hundreds of
+            // megabytes for the smallest batch.
+            Self::Zstd => zstd::bulk::compress(bytes, levels.zstd),
         };
         packed.map_err(|error| malformed(self, &error))
     }
@@ -206,6 +232,28 @@ mod tests {
                 assert_eq!(codec.decompress(&packed, bytes.len()).expect("unfolds").as_ref(), bytes, "{codec:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_higher_level_packs_more_tightly() {
+        // Words in an order of no use to a codec that looks back a little only.
+        let mut state = 1_u32;
+        let mut word = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            format!("word{} ", state >> 20)
+        };
+        let text: String = (0..50_000).map(|_| word()).collect();
+        let size = |codec: Codec, levels: Levels| {
+            let packed = codec.compress_at(text.as_bytes(), levels).expect("compresses");
+            assert_eq!(codec.decompress(&packed, text.len()).expect("unfolds").as_ref(), text.as_bytes());
+            packed.len()
+        };
+        let gzip = |gzip| size(Codec::Gzip, Levels { gzip, ..Levels::default() });
+        assert!(gzip(9) < gzip(1));
+        assert_eq!(gzip(-1), gzip(6));
+        let zstd = |zstd| size(Codec::Zstd, Levels { zstd, ..Levels::default() });
+        assert!(zstd(19) < zstd(3) && zstd(3) < zstd(-131_072));
+        assert_eq!(size(Codec::Zstd, Levels::default()), zstd(3));
     }
 
     #[test]

@@ -37,9 +37,14 @@ pub(crate) struct Index {
 impl Index {
     /// Notes a batch unless the latest entry is less than `interval` bytes in front of it.
     pub(crate) fn note(&mut self, entry: Entry, interval: u32) {
-        if self.entries.last().is_none_or(|last| entry.position.saturating_sub(last.position) >= interval) {
+        if self.notes(entry.position, interval) {
             self.entries.push(entry);
         }
+    }
+
+    /// Whether a batch at `position` gets an entry.
+    pub(crate) fn notes(&self, position: u32, interval: u32) -> bool {
+        self.entries.last().is_none_or(|last| position.saturating_sub(last.position) >= interval)
     }
 
     /// The last entry at or below `relative`; the segment's start without one.

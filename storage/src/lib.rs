@@ -26,7 +26,7 @@ mod view;
 
 pub use builder::BatchBuilder;
 pub use check::{Finding, LogCheck, Severity, check_log};
-pub use compress::{Codec, CodecError};
+pub use compress::{Codec, CodecError, Levels};
 pub use disk::{CrashKind, Fault, FaultPlan, Operation, OverlayDisk, RealDisk, SimDisk, mapped_count};
 pub use disk::{DirEntry, Disk, DiskError, File, FileRef, Space};
 pub use epoch_cache::EpochCache;

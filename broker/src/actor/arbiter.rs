@@ -205,6 +205,12 @@ impl Local {
         let counted = self.shared.counted(self.number);
         counted.events.store(replicas + groups + metadata + self.connections.waiting(), Ordering::Relaxed);
         counted.timers.store(self.timers.len(), Ordering::Relaxed);
+        let load = self.connections.load();
+        counted.requests.store(load.requests, Ordering::Relaxed);
+        counted.request_bytes.store(load.bytes, Ordering::Relaxed);
+        counted.produces.store(load.produces, Ordering::Relaxed);
+        counted.produce_bytes.store(load.produce_bytes, Ordering::Relaxed);
+        counted.fetches.store(load.fetches, Ordering::Relaxed);
     }
 
     /// The place of a connection that begins.

@@ -11,6 +11,7 @@ use millrace_node::{Caller, ConnectionId, ReplyTo};
 use tokio::net::TcpStream;
 
 use super::arbiter::Local;
+use super::counted::Counted;
 use super::host::{After, Host, Ports};
 use super::mail::Mail;
 use super::parcel::Accepted;
@@ -75,6 +76,7 @@ pub(super) fn serve(local: &Rc<Local>, accepted: Accepted) {
         socket,
         readiness,
         latencies: Latencies::default(),
+        counted: Counted::new(local),
         silent_for: 0,
         has_more: false,
         congested: false,
@@ -107,6 +109,7 @@ struct SocketPorts {
     socket: Rc<Socket>,
     readiness: JoinHandle<()>,
     latencies: Latencies,
+    counted: Counted,
     /// Sweeps in a row that found no byte moved.
     silent_for: u32,
     /// The last look at the socket found more than one turn may take.
@@ -194,6 +197,7 @@ impl Ports<Connection> for SocketPorts {
     fn end_turn(&mut self, core: &Connection) -> After {
         self.socket.flush();
         self.sweep(core);
+        self.counted.show(core.load());
         let drained = self.socket.is_drained();
         let has_more = std::mem::take(&mut self.has_more);
         // What was left unread wakes nobody.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use millrace_node::ConnectionId;
-use millrace_node::connection::ConnectionEvent;
+use millrace_node::connection::{ConnectionEvent, ConnectionLoad};
 
 use super::countdown::Countdown;
 use super::mail::Mail;
@@ -36,6 +36,8 @@ pub(crate) struct Connections {
     sweep_interval: Duration,
     stopping: Cell<bool>,
     killed: Cell<bool>,
+    /// What all of them have in flight.
+    load: Cell<ConnectionLoad>,
     /// Dropped when the broker stops and the last connection has ended.
     countdown: RefCell<Option<Countdown>>,
 }
@@ -51,6 +53,7 @@ impl Connections {
             last: Cell::new(0),
             stopping: Cell::new(false),
             killed: Cell::new(false),
+            load: Cell::default(),
             countdown: RefCell::default(),
         }
     }
@@ -80,6 +83,16 @@ impl Connections {
     /// Number of events that wait for connections.
     pub(crate) fn waiting(&self) -> usize {
         self.entries.borrow().values().map(|entry| entry.mail.len()).sum()
+    }
+
+    /// What all connections have in flight.
+    pub(crate) fn load(&self) -> ConnectionLoad {
+        self.load.get()
+    }
+
+    /// A connection has `after` in flight instead of `before`.
+    pub(crate) fn exchange_load(&self, before: ConnectionLoad, after: ConnectionLoad) {
+        self.load.set(self.load.get().exchanged(before, after));
     }
 
     /// The time between two sweeps.

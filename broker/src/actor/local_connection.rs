@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::arbiter::Local;
 use super::connection::{Outgoing, carry_out};
+use super::counted::Counted;
 use super::host::{After, Host, Ports};
 use super::mail::Mail;
 use crate::local::LocalRequest;
@@ -21,7 +22,13 @@ pub(super) fn serve(local: &Rc<Local>, request: LocalRequest) {
     local.connections.insert(id, Rc::clone(&mail), None);
     let origin = Origin { listener: Arc::clone(&local.shared.internal_listener), client_host: Arc::from("localhost") };
     let core = Connection::new(id, origin, Arc::clone(&local.shared.node));
-    let ports = LocalPorts { id, local: Rc::clone(local), reply: Some(request.reply), ended: false };
+    let ports = LocalPorts {
+        id,
+        local: Rc::clone(local),
+        reply: Some(request.reply),
+        ended: false,
+        counted: Counted::new(local),
+    };
     mail.push(ConnectionEvent::Frame(request.frame));
     Host::start(core, ports, mail, Rc::clone(local));
 }
@@ -32,6 +39,7 @@ struct LocalPorts {
     local: Rc<Local>,
     reply: Option<oneshot::Sender<Bytes>>,
     ended: bool,
+    counted: Counted,
 }
 
 impl Ports<Connection> for LocalPorts {
@@ -59,7 +67,8 @@ impl Ports<Connection> for LocalPorts {
         }
     }
 
-    fn end_turn(&mut self, _core: &Connection) -> After {
+    fn end_turn(&mut self, core: &Connection) -> After {
+        self.counted.show(core.load());
         if self.ended {
             After::Stop
         } else if self.reply.is_none() {

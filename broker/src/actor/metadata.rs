@@ -12,6 +12,7 @@ use super::journal_thread::{JournalThread, Persist};
 use super::mail::Mail;
 use super::supervisor::{Create, Supervisor};
 use super::timers::Fire;
+use crate::metrics::figure;
 
 /// Starts the metadata store on the calling thread's arbiter.
 pub(super) fn start(local: &Rc<Local>, store: MetadataStore, journal: JournalThread, supervisor: Supervisor) {
@@ -88,7 +89,8 @@ impl Ports<MetadataStore> for MetadataPorts {
         }
     }
 
-    fn end_turn(&mut self, _core: &MetadataStore) -> After {
+    fn end_turn(&mut self, core: &MetadataStore) -> After {
+        self.local.shared.meters.metadata_commands.set(figure(core.queued()));
         self.write();
         let created = std::mem::take(&mut self.created);
         if !created.is_empty() {

@@ -12,6 +12,7 @@ pub(crate) mod arbiter;
 mod connection;
 mod connections;
 pub(crate) mod countdown;
+mod counted;
 mod group_coordinator;
 mod host;
 pub(crate) mod inbox;

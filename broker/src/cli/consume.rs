@@ -5,11 +5,12 @@ use std::io::Write;
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::Args;
 use millrace_client::{
     Admin, Assignor, Consumer, ConsumerConfig, ConsumerRecord, Isolation, OffsetReset, OffsetSpec, TopicPartition,
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::CliResult;
 use super::connect::{CliError, Connect, block_on, partitions_of};
@@ -191,22 +192,32 @@ async fn reached(consumer: &Consumer, ends: &mut BTreeMap<TopicPartition, i64>) 
     Ok(ends.is_empty())
 }
 
-fn text(bytes: Option<&[u8]>) -> Option<String> {
-    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+/// Puts bytes into a document: as text under `name` when they are UTF-8, else, since JSON has no other bytes, in Base64
+/// under `name` with `_base64` behind.
+fn put(document: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+    let (name, value) = match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes)) {
+        None => (name.to_owned(), Value::Null),
+        Some(Ok(text)) => (name.to_owned(), text.into()),
+        Some(Err(bytes)) => (format!("{name}_base64"), BASE64_STANDARD.encode(bytes).into()),
+    };
+    document.insert(name, value);
 }
 
-fn document(record: &ConsumerRecord) -> serde_json::Value {
-    let header =
-        |header: &millrace_client::Header| json!({"key": &*header.key, "value": text(header.value.as_deref())});
-    json!({
-        "topic": &*record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp,
-        "key": text(record.key.as_deref()),
-        "value": text(record.value.as_deref()),
-        "headers": record.headers.iter().map(header).collect::<Vec<_>>(),
-    })
+fn document(record: &ConsumerRecord) -> Value {
+    let header = |header: &millrace_client::Header| {
+        let mut document = Map::from_iter([("key".to_owned(), json!(&*header.key))]);
+        put(&mut document, "value", header.value.as_deref());
+        Value::Object(document)
+    };
+    let mut document = Map::new();
+    document.insert("topic".to_owned(), json!(&*record.topic));
+    document.insert("partition".to_owned(), record.partition.into());
+    document.insert("offset".to_owned(), record.offset.into());
+    document.insert("timestamp".to_owned(), record.timestamp.into());
+    put(&mut document, "key", record.key.as_deref());
+    put(&mut document, "value", record.value.as_deref());
+    document.insert("headers".to_owned(), record.headers.iter().map(header).collect());
+    Value::Object(document)
 }
 
 /// The record in the words of `--format`; bytes stay as they are.
@@ -266,6 +277,16 @@ mod tests {
         let document = document(&record());
         assert_eq!(document["key"], serde_json::Value::Null);
         assert_eq!(document["headers"][1]["key"], "b");
+    }
+
+    #[test]
+    fn json_keeps_bytes_that_are_no_text() {
+        let mut record = ConsumerRecord { key: Some("k".into()), value: Some(b"\xFF\x00\xFEv"[..].into()), ..record() };
+        record.headers[0].value = Some(b"\x80"[..].into());
+        let document = document(&record);
+        assert_eq!((&document["key"], document.get("key_base64")), (&json!("k"), None));
+        assert_eq!((&document["value_base64"], document.get("value")), (&json!("/wD+dg=="), None));
+        assert_eq!(document["headers"], json!([{"key": "a", "value_base64": "gA=="}, {"key": "b", "value": "1"}]));
     }
 
     #[test]

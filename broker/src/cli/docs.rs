@@ -55,3 +55,35 @@ fn apis() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The highest key of Kafka 4.3.
+    const HIGHEST: i16 = 92;
+
+    /// The keys of the first column of a row: `1`, `1, 2` or `1 to 3, 5`.
+    fn keys(row: &str) -> Vec<i16> {
+        let column = row.strip_prefix("| ").and_then(|row| row.split(" |").next()).unwrap_or_default();
+        let range = |part: &str| {
+            let (first, last) = part.split_once(" to ").unwrap_or((part, part));
+            Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+        };
+        column.split(',').filter_map(range).flatten().collect()
+    }
+
+    #[test]
+    fn every_api_is_served_or_has_its_reason() {
+        let document = include_str!("../../../docs/compatibility.md");
+        let missing: Vec<i16> = document.lines().flat_map(keys).collect();
+        let served: BTreeSet<i16> = APIS.iter().map(|api| api.key as i16).collect();
+        let both: Vec<_> = missing.iter().filter(|key| served.contains(key)).collect();
+        assert!(both.is_empty(), "served and said not to be: {both:?}");
+        let all: BTreeSet<i16> = missing.iter().chain(&served).copied().collect();
+        assert_eq!(all, (0..=HIGHEST).collect(), "each has one row");
+        assert_eq!(missing.len() + served.len(), all.len(), "and no second one");
+    }
+}

@@ -16,12 +16,19 @@ pub(super) fn bound(broker: &BrokerConfig) -> Result<Vec<ListenerAddress>, Start
     Ok(listeners)
 }
 
-/// Refuses what no listener can speak.
-pub(super) fn check_protocols(broker: &BrokerConfig) -> Result<(), StartError> {
+/// The protocols of Kafka that no listener speaks. A listener with such a name has that protocol in Kafka, unless the
+/// map says otherwise.
+const NOT_SPOKEN: [&str; 3] = ["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+/// Refuses what no listener can speak: who asks for encryption or authentication must not get a listener without it.
+pub(super) fn check_protocols(broker: &BrokerConfig, listeners: &[ListenerAddress]) -> Result<(), StartError> {
     let text = broker.value("listener.security.protocol.map").unwrap_or_default();
+    let mut mapped = Vec::new();
     for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         match entry.split_once(':') {
-            Some((_, protocol)) if protocol.trim().eq_ignore_ascii_case("PLAINTEXT") => {}
+            Some((name, protocol)) if protocol.trim().eq_ignore_ascii_case("PLAINTEXT") => {
+                mapped.push(name.trim().to_ascii_uppercase());
+            }
             _ => {
                 return Err(StartError::Contradiction(format!(
                     "`listener.security.protocol.map` holds `{entry}`: write NAME:PROTOCOL, and PLAINTEXT is the only \
@@ -30,7 +37,16 @@ pub(super) fn check_protocols(broker: &BrokerConfig) -> Result<(), StartError> {
             }
         }
     }
-    Ok(())
+    let refused =
+        |listener: &&ListenerAddress| NOT_SPOKEN.contains(&listener.name.as_str()) && !mapped.contains(&listener.name);
+    match listeners.iter().find(refused) {
+        None => Ok(()),
+        Some(listener) => Err(StartError::Contradiction(format!(
+            "`listeners` holds `{listener}`, but PLAINTEXT is the only protocol this release speaks: give the listener \
+             another name, or say with {}:PLAINTEXT in `listener.security.protocol.map` that it has no {0}",
+            listener.name
+        ))),
+    }
 }
 
 /// What clients are told to connect to, by listener.
@@ -56,6 +72,10 @@ impl Advertised {
                 let source = crate::net::address::AddressError::NoHost(address.to_string());
                 return Err(StartError::Address { key: KEY, source });
             }
+            if address.is_wildcard() {
+                let source = crate::net::address::AddressError::Wildcard(address.to_string());
+                return Err(StartError::Address { key: KEY, source });
+            }
             if !listeners.iter().any(|listener| listener.name == address.name) {
                 let text = format!("`{KEY}` names {}, which `listeners` does not", address.name);
                 return Err(StartError::Contradiction(text));
@@ -76,7 +96,7 @@ impl Advertised {
             let set = self.0.iter().find(|set| set.name == address.name);
             let host = match set {
                 Some(set) => set.host.clone(),
-                None if is_wildcard(&address.host) => host_name.to_owned(),
+                None if address.host.is_empty() || address.is_wildcard() => host_name.to_owned(),
                 None => address.host.clone(),
             };
             let port = set.map_or(0, |set| set.port);
@@ -85,10 +105,6 @@ impl Advertised {
         }
         endpoints
     }
-}
-
-fn is_wildcard(host: &str) -> bool {
-    matches!(host, "" | "0.0.0.0" | "::")
 }
 
 fn parse(key: &'static str, text: &str) -> Result<Vec<ListenerAddress>, StartError> {

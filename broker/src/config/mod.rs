@@ -74,8 +74,8 @@ impl Config {
     }
 
     fn new(broker: BrokerConfig) -> Result<Self, StartError> {
-        listeners::check_protocols(&broker)?;
         let listeners = listeners::bound(&broker)?;
+        listeners::check_protocols(&broker, &listeners)?;
         let advertised = Advertised::new(&broker, &listeners)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let arbiters = match usize::try_from(broker.number("num.network.threads")) {

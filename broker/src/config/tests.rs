@@ -106,8 +106,35 @@ fn listeners_that_contradict_each_other_are_refused() {
     assert!(text.contains("names OTHER"), "{text}");
     let text = error(None, &[], &[("listener.security.protocol.map", "A:SSL")]);
     assert!(text.contains("PLAINTEXT is the only"), "{text}");
+    let text = error(None, &[], &[("listener.security.protocol.map", "SSL:SSL"), ("listeners", "SSL://:9092")]);
+    assert!(text.contains("PLAINTEXT is the only"), "{text}");
     let text = error(None, &[], &[("listeners", "nonsense")]);
     assert!(text.contains("has no port"), "{text}");
+}
+
+#[test]
+fn a_listener_named_after_a_protocol_is_not_silently_without_it() {
+    for name in ["SSL", "sasl_ssl", "SASL_PLAINTEXT"] {
+        let listeners = format!("PLAINTEXT://127.0.0.1:9092,{name}://127.0.0.1:9093");
+        let text = error(None, &[], &[("listeners", &listeners)]);
+        let upper = name.to_uppercase();
+        assert!(text.contains("PLAINTEXT is the only protocol"), "{text}");
+        assert!(text.contains(&format!("{upper}:PLAINTEXT in `listener.security.protocol.map`")), "{text}");
+        let map = format!("PLAINTEXT:PLAINTEXT, {name}:plaintext");
+        let knowingly = [("listeners", listeners.as_str()), ("listener.security.protocol.map", &map)];
+        assert!(load(None, &[], &knowingly).is_ok(), "{name}");
+    }
+    assert!(load(None, &[], &[("listeners", "INSIDE://127.0.0.1:9092")]).is_ok());
+}
+
+#[test]
+fn clients_are_not_told_an_address_that_stands_for_every_interface() {
+    for wildcard in ["0.0.0.0:9092", "[::]:9092", "PLAINTEXT://[::ffff:0.0.0.0]:9092"] {
+        let text = error(None, &[], &[("listeners", ":9092"), ("advertised.listeners", wildcard)]);
+        assert!(text.contains("`advertised.listeners`") && text.contains("every interface"), "{text}");
+    }
+    let config = load(None, &[], &[("listeners", "0.0.0.0:9092"), ("advertised.listeners", "127.0.0.1:9092")]);
+    assert!(config.is_ok(), "what is bound may stand for every interface");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpResponse, ResponseError};
 use millrace_types::ErrorCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,13 +27,19 @@ pub(crate) struct ErrorBody {
 }
 
 impl ApiError {
-    fn new(status: StatusCode, error: &str, message: String) -> Self {
+    pub(super) fn new(status: StatusCode, error: &str, message: String) -> Self {
         Self { status, body: ErrorBody { error: error.to_owned(), message } }
     }
 
     /// A request that cannot be read.
     pub(crate) fn bad(error: &dyn fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", error.to_string())
+    }
+
+    /// A request that does not say for whom it is.
+    pub(super) fn no_host() -> Self {
+        let message = "a request has one Host, which names this machine: a loopback address or localhost";
+        Self::bad(&message)
     }
 
     /// A request for another host than this one.
@@ -97,12 +103,6 @@ fn name(code: ErrorCode) -> String {
         name.push(letter.to_ascii_uppercase());
     }
     name
-}
-
-/// Answers a path that there is not.
-pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
-    let message = format!("there is no {} {}; GET /openapi.json lists what there is", request.method(), request.path());
-    ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", message).error_response()
 }
 
 impl fmt::Display for ApiError {

@@ -9,23 +9,27 @@ use std::net::IpAddr;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Version;
 use actix_web::http::header::HOST;
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError};
 
 use super::error::ApiError;
 
-/// Passes a request on if its `Host` names this machine, or if it has none, which no browser does.
+/// Passes a request on if its `Host` names this machine, or if it has none, which no browser does: the server takes that
+/// from HTTP/1.0 alone.
 pub(super) async fn own_host(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default().to_owned());
-    if let Some(host) = host.filter(|host| !is_loopback(host)) {
-        let refusal = ApiError::foreign(&host).error_response();
-        return Ok(request.into_response(refusal).map_into_right_body());
-    }
-    Ok(next.call(request).await?.map_into_left_body())
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    let refusal = match host {
+        Some("") => ApiError::no_host(),
+        None if request.version() > Version::HTTP_10 => ApiError::no_host(),
+        Some(host) if !is_loopback(host) => ApiError::foreign(host),
+        _ => return Ok(next.call(request).await?.map_into_left_body()),
+    };
+    Ok(request.into_response(refusal.error_response()).map_into_right_body())
 }
 
 /// Whether a `Host` field, `name` or `name:port`, names this machine by a loopback address or as `localhost`.

@@ -1,12 +1,14 @@
 //! `/metrics`: what was counted, and the figures that somebody else keeps, read at this moment.
 
 use std::fmt::Write;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix_web::web::Data;
 use actix_web::{HttpResponse, get};
 use metrics::{counter, gauge};
+use millrace_node::metadata_store::MAX_QUEUED;
 use millrace_storage::mapped_count;
 use millrace_types::TopicPartition;
 
@@ -16,7 +18,7 @@ use crate::actor::countdown::countdown;
 use crate::actor::inbox::{COMPLETION_BOUND, PARCEL_BOUND};
 use crate::actor::parcel::{Order, Parcel};
 use crate::metrics::{self as names, figure};
-use crate::shared::Shared;
+use crate::shared::{Counted, Shared};
 
 /// Topics whose sizes are shown; the figures of a broker with more would be too many for whoever scrapes them.
 const TOPICS_SHOWN: usize = 1_000;
@@ -55,6 +57,7 @@ fn sample(shared: &Shared) {
         gauge!(names::ARBITER_COMPLETIONS, "arbiter" => label.clone()).set(figure(completions));
         gauge!(names::ARBITER_CONNECTIONS, "arbiter" => label).set(figure(connections));
     }
+    sample_requests(shared);
     let directory = &shared.node.directory;
     let settings = &shared.node.settings;
     let image = directory.image();
@@ -65,6 +68,7 @@ fn sample(shared: &Shared) {
     gauge!(names::CONNECTIONS).set(figure(shared.limits.total()));
     gauge!(names::CONNECTIONS_BOUND).set(figure(settings.limits.max_connections()));
     gauge!(names::MAPPED_FILES).set(figure(mapped_count()));
+    gauge!(names::METADATA_COMMANDS_BOUND).set(figure(MAX_QUEUED));
     gauge!(names::METADATA_EPOCH).set(figure(usize::try_from(image.epoch()).unwrap_or(usize::MAX)));
     gauge!(names::REPLICAS).set(figure(directory.len()));
     gauge!(names::TOPICS).set(figure(image.topic_count()));
@@ -72,6 +76,18 @@ fn sample(shared: &Shared) {
         gauge!(names::DISK_TOTAL).set(figure(usize::try_from(total).unwrap_or(usize::MAX)));
         gauge!(names::DISK_FREE).set(figure(usize::try_from(free).unwrap_or(usize::MAX)));
     }
+}
+
+/// What all arbiters have in flight: which arbiter serves a connection means nothing to whoever watches a queue.
+fn sample_requests(shared: &Shared) {
+    let sum = |of: fn(&Counted) -> &AtomicUsize| {
+        figure((0..shared.placement.arbiters()).map(|arbiter| of(shared.counted(arbiter)).load(Relaxed)).sum())
+    };
+    gauge!(names::REQUESTS_IN_FLIGHT).set(sum(|counted| &counted.requests));
+    gauge!(names::REQUESTS_IN_FLIGHT_BYTES).set(sum(|counted| &counted.request_bytes));
+    gauge!(names::PRODUCE_WAITING).set(sum(|counted| &counted.produces));
+    gauge!(names::PRODUCE_WAITING_BYTES).set(sum(|counted| &counted.produce_bytes));
+    gauge!(names::FETCH_WAITING).set(sum(|counted| &counted.fetches));
 }
 
 fn sample_storage(shared: &Shared) {

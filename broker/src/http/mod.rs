@@ -6,8 +6,10 @@
 mod brokers;
 mod configs;
 mod error;
+mod fallback;
 mod groups;
 mod guard;
+mod head;
 mod health;
 mod log_dirs;
 mod metrics;
@@ -93,8 +95,10 @@ fn configure(config: &mut ServiceConfig) {
         .service(partitions::list)
         .service(groups::list)
         .service(groups::describe)
-        .service(log_dirs::list);
+        .service(log_dirs::list)
+        .default_service(web::to(fallback::not_served));
     let all = web::scope("")
+        .wrap(from_fn(head::as_get))
         .wrap(from_fn(guard::own_host))
         .app_data(JsonConfig::default().limit(BODY_MAX).error_handler(|error, _| ApiError::bad(&error).into()))
         .app_data(PathConfig::default().error_handler(|error, _| ApiError::bad(&error).into()))
@@ -104,6 +108,7 @@ fn configure(config: &mut ServiceConfig) {
         .service(metrics::render)
         .service(openapi::document)
         .service(api)
-        .default_service(web::to(error::not_found));
-    config.service(all);
+        .default_service(web::to(fallback::not_served));
+    // A target that is no path, as the one of `OPTIONS *`, is of no scope.
+    config.service(all).default_service(web::to(fallback::not_served));
 }

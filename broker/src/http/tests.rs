@@ -22,7 +22,8 @@ fn documented() -> BTreeSet<(String, String)> {
 
 fn request(method: &str, path: &str) -> TestRequest {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
-    TestRequest::with_uri(&path.replace("{name}", "x").replace("{id}", "x")).method(method)
+    let path = path.replace("{name}", "x").replace("{id}", "x");
+    TestRequest::with_uri(&path).method(method).insert_header(("Host", "localhost"))
 }
 
 #[actix_web::test]
@@ -38,20 +39,52 @@ async fn the_document_lists_what_is_served_and_the_manual_lists_the_same() {
         let response = call_service(&app, request(&method, &path).to_request()).await;
         assert_ne!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
         let other = call_service(&app, request("PUT", &path).to_request()).await;
-        assert_eq!(other.status(), StatusCode::NOT_FOUND, "PUT {path}");
+        assert_eq!(other.status(), StatusCode::METHOD_NOT_ALLOWED, "PUT {path}");
+        let allowed = other.headers().get("Allow").expect("Allow").to_str().expect("text").to_owned();
+        assert!(allowed.split(", ").any(|allowed| allowed == method), "{allowed} lacks {method}");
+        assert_eq!(allowed.contains("HEAD"), allowed.contains("GET"), "{path}");
+        let body: Value = read_body_json(other).await;
+        assert_eq!(body["error"], "METHOD_NOT_ALLOWED", "{body}");
+    }
+}
+
+#[actix_web::test]
+async fn what_there_is_not_is_told_in_a_body() {
+    let app = init_service(App::new().configure(configure)).await;
+    for path in ["/", "/nothing", "/health/live/", "/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v1/topics/", "*"] {
+        for method in ["GET", "POST", "HEAD"] {
+            let response = call_service(&app, request(method, path).to_request()).await;
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
+            let body: Value = read_body_json(response).await;
+            assert_eq!(body["error"], "NOT_FOUND", "{body}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn head_is_answered_where_get_is() {
+    let app = init_service(App::new().configure(configure)).await;
+    for path in ["/health/live", "/openapi.json"] {
+        let response = call_service(&app, request("HEAD", path).to_request()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
     }
 }
 
 #[actix_web::test]
 async fn a_page_of_another_host_is_refused() {
     let app = init_service(App::new().configure(configure)).await;
-    for (host, status) in [("127.0.0.1:9644", StatusCode::OK), ("evil.example:9644", StatusCode::FORBIDDEN)] {
-        let request = TestRequest::get().uri("/health/live").insert_header(("Host", host)).to_request();
-        let response = call_service(&app, request).await;
-        assert_eq!(response.status(), status, "{host}");
-        if status == StatusCode::FORBIDDEN {
-            let body: Value = read_body_json(response).await;
-            assert_eq!(body["error"], "FORBIDDEN_HOST", "{body}");
-        }
+    let asked = [
+        (Some("127.0.0.1:9644"), StatusCode::OK, Value::Null),
+        (Some("evil.example:9644"), StatusCode::FORBIDDEN, "FORBIDDEN_HOST".into()),
+        (Some(""), StatusCode::BAD_REQUEST, "INVALID_REQUEST".into()),
+        (None, StatusCode::BAD_REQUEST, "INVALID_REQUEST".into()),
+    ];
+    for (host, status, error) in asked {
+        let request = TestRequest::get().uri("/health/live");
+        let request = host.into_iter().fold(request, |request, host| request.insert_header(("Host", host)));
+        let response = call_service(&app, request.to_request()).await;
+        assert_eq!(response.status(), status, "{host:?}");
+        let body: Value = read_body_json(response).await;
+        assert_eq!(body["error"], error, "{body}");
     }
 }

@@ -37,6 +37,17 @@ pub(crate) struct TopicSummary {
     replication_factor: usize,
 }
 
+/// A topic that could be created.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CheckedTopic {
+    /// Its name.
+    name: String,
+    /// Number of partitions it would have.
+    partitions: usize,
+    /// Number of replicas of each.
+    replication_factor: usize,
+}
+
 /// A topic.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TopicDescription {
@@ -95,9 +106,10 @@ pub(crate) async fn list(state: Data<State>, options: Query<ListOptions>) -> Res
     Ok(Json(topics))
 }
 
-/// Creates a topic.
+/// Creates a topic, or with `validate_only` checks whether it could be.
 #[utoipa::path(context_path = "/api/v1", tag = "topics", request_body = NewTopic,
-    responses((status = 201, body = TopicSummary), (status = "default", body = ErrorBody)))]
+    responses((status = 201, description = "The topic is there", body = TopicSummary),
+        (status = 200, description = "Checked only: it could be created", body = CheckedTopic), (status = "default", body = ErrorBody)))]
 #[post("/topics")]
 pub(crate) async fn create(state: Data<State>, topic: Json<NewTopic>) -> Result<HttpResponse, ApiError> {
     let topic = topic.into_inner();
@@ -118,13 +130,16 @@ pub(crate) async fn create(state: Data<State>, topic: Json<NewTopic>) -> Result<
     let response = state.client.call(&request, 7).await?;
     let created = response.topics.first().ok_or_else(|| ApiError::bad(&"the broker answered for no topic"))?;
     ApiError::check(created.error_code, created.error_message.as_deref())?;
-    Ok(HttpResponse::Created().json(TopicSummary {
-        name: topic.name,
-        id: created.topic_id,
-        internal: false,
-        partitions: usize::try_from(created.num_partitions).unwrap_or(0),
-        replication_factor: usize::try_from(created.replication_factor).unwrap_or(0),
-    }))
+    let name = topic.name;
+    let partitions = usize::try_from(created.num_partitions).unwrap_or(0);
+    let replication_factor = usize::try_from(created.replication_factor).unwrap_or(0);
+    Ok(if topic.validate_only {
+        HttpResponse::Ok().json(CheckedTopic { name, partitions, replication_factor })
+    } else {
+        let internal = false;
+        let id = created.topic_id;
+        HttpResponse::Created().json(TopicSummary { name, id, internal, partitions, replication_factor })
+    })
 }
 
 /// A topic with its settings.

@@ -1,7 +1,7 @@
 //! Listener addresses as they are written: `NAME://host:port`, `host:port`, `[::1]:9092`.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -38,6 +38,11 @@ pub enum AddressError {
     /// The host is empty where a client needs one.
     #[error("`{0}` has no host, but clients need one to connect to")]
     NoHost(String),
+    /// The host stands for every interface where a client needs one of them.
+    #[error(
+        "`{0}` stands for every interface of a machine, which no client can connect to: write a name or an address"
+    )]
+    Wildcard(String),
 }
 
 impl FromStr for ListenerAddress {
@@ -70,6 +75,12 @@ impl fmt::Display for ListenerAddress {
 }
 
 impl ListenerAddress {
+    /// Whether its host is the address that stands for every interface.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_unspecified())
+    }
+
     /// The socket addresses to bind, in the order the resolver gives them; IPv6 first when there is no host.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub enum Kind {
     Short(Number),
     /// A 32-bit number.
     Int(Number),
+    /// A 32-bit number in the range, or the default, which stands outside of it.
+    IntOrDefault(Number),
     /// A 64-bit number.
     Long(Number),
     /// A text.
@@ -152,7 +154,7 @@ impl Key {
     pub fn default_text(&self) -> Option<String> {
         match self.kind {
             Kind::Boolean(value) => Some(value.to_string()),
-            Kind::Short(number) | Kind::Int(number) | Kind::Long(number) => {
+            Kind::Short(number) | Kind::Int(number) | Kind::IntOrDefault(number) | Kind::Long(number) => {
                 number.default.map(|value| value.to_string())
             }
             Kind::Text(default, _) => default.map(str::to_owned),
@@ -189,6 +191,7 @@ impl Key {
             }
             Kind::Short(number) => self.number(value, number, "SHORT", i64::from(i16::MIN), i64::from(i16::MAX)),
             Kind::Int(number) => self.number(value, number, "INT", i64::from(i32::MIN), i64::from(i32::MAX)),
+            Kind::IntOrDefault(number) => self.number_or_default(value, number),
             Kind::Long(number) => self.number(value, number, "LONG", i64::MIN, i64::MAX),
             Kind::Text(_, valid) => {
                 self.text(value, valid)?;
@@ -216,6 +219,18 @@ impl Key {
             return Err(self.invalid(value, &format!("Value must be no more than {}", range.max)));
         }
         Ok(number.to_string())
+    }
+
+    fn number_or_default(&self, value: &str, range: Number) -> Result<String, ConfigError> {
+        let anything = Number { min: i64::MIN, max: i64::MAX, ..range };
+        let text = self.number(value, anything, "INT", i64::from(i32::MIN), i64::from(i32::MAX))?;
+        let number = text.parse::<i64>().ok();
+        if number == range.default || number.is_some_and(|number| (range.min..=range.max).contains(&number)) {
+            return Ok(text);
+        }
+        let default = self.default_text().unwrap_or_default();
+        let (min, max) = (range.min, range.max);
+        Err(self.invalid(value, &format!("Value must be between {min} and {max} or equal to {default}")))
     }
 
     fn text(&self, value: &str, valid: Valid) -> Result<(), ConfigError> {
@@ -290,6 +305,13 @@ mod tests {
         assert_eq!(
             error("segment.bytes", "2147483648"),
             "Invalid value 2147483648 for configuration segment.bytes: Not a number of type INT"
+        );
+        let level = "for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1";
+        assert_eq!(error("compression.gzip.level", "0"), format!("Invalid value 0 {level}"));
+        assert_eq!(error("compression.gzip.level", "10"), format!("Invalid value 10 {level}"));
+        assert_eq!(
+            error("compression.zstd.level", "23"),
+            "Invalid value 23 for configuration compression.zstd.level: Value must be no more than 22"
         );
         assert_eq!(
             error("compression.type", "lzma"),

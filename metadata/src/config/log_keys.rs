@@ -1,7 +1,9 @@
 //! The broker keys that are defaults for topics: a topic's own setting comes before them.
 
 use super::key::{Key, Kind, Number, Scope, Unit, Update, optional, range};
-use super::topic_keys::{CODECS, POLICIES, SEGMENT_BYTES_MIN, TIMESTAMP_TYPES};
+use super::topic_keys::{
+    CODECS, GZIP_LEVEL, INDEX_BYTES_MIN, POLICIES, SEGMENT_BYTES_MIN, TIMESTAMP_TYPES, ZSTD_LEVEL,
+};
 
 const INT: i64 = i32::MAX as i64;
 
@@ -31,12 +33,16 @@ const fn int_or_null(min: i64) -> Kind {
 
 /// Every broker key that is a default for topics, sorted by name.
 pub const LOG_KEYS: &[Key] = &[
+    key("compression.gzip.level", GZIP_LEVEL, "Default of the topic key compression.gzip.level."),
     key("compression.type", Kind::Text(Some("producer"), CODECS), "Default of the topic key compression.type."),
+    key("compression.zstd.level", ZSTD_LEVEL, "Default of the topic key compression.zstd.level."),
     key("log.cleanup.policy", Kind::List("delete", POLICIES), "Default of the topic key cleanup.policy."),
     key("log.flush.interval.messages", long(1, 1), "Default of the topic key flush.messages.").unit(Unit::Records),
     key("log.flush.interval.ms", long_or_null(0), "Default of the topic key flush.ms; unset for no bound.")
         .unit(Unit::Millis),
     key("log.index.interval.bytes", int(0, 4096), "Default of the topic key index.interval.bytes.").unit(Unit::Bytes),
+    key("log.index.size.max.bytes", int(INDEX_BYTES_MIN, 10_485_760), "Default of the topic key segment.index.bytes.")
+        .unit(Unit::Bytes),
     key(
         "log.message.timestamp.after.max.ms",
         long(0, 3_600_000),

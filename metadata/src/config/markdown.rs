@@ -34,7 +34,7 @@ fn kind(key: &Key) -> String {
     let name = match key.kind {
         Kind::Boolean(_) => "boolean",
         Kind::Short(_) => "short",
-        Kind::Int(_) => "int",
+        Kind::Int(_) | Kind::IntOrDefault(_) => "int",
         Kind::Long(_) => "long",
         Kind::Text(..) => "string",
         Kind::List(..) => "list",
@@ -57,6 +57,9 @@ fn valid(key: &Key) -> String {
         | Kind::Int(Number { min, max, .. })
         | Kind::Long(Number { min, max, .. }) => {
             format!("{min} to {max}")
+        }
+        Kind::IntOrDefault(Number { min, max, .. }) => {
+            format!("{}, {min} to {max}", key.default_text().unwrap_or_default())
         }
         Kind::Text(_, valid) | Kind::List(_, valid) => match valid {
             Valid::Any => "any".to_owned(),

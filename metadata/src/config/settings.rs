@@ -13,6 +13,10 @@ pub struct TopicSettings {
     pub delete: bool,
     /// Codec of the stored batches.
     pub compression: Compression,
+    /// Level of gzip; -1 for the codec's own.
+    pub gzip_level: i32,
+    /// Level of Zstandard.
+    pub zstd_level: i32,
     /// Milliseconds a removed segment's file stays.
     pub file_delete_delay_ms: i64,
     /// Records after which the log is flushed; 1 acknowledges after the flush.
@@ -37,6 +41,8 @@ pub struct TopicSettings {
     pub retention_ms: i64,
     /// Bytes at which a segment is closed.
     pub segment_bytes: i32,
+    /// Bytes of an offset index at which its segment is closed.
+    pub segment_index_bytes: i32,
     /// Upper limit, in milliseconds, of what is taken from `segment_ms`.
     pub segment_jitter_ms: i64,
     /// Milliseconds after which a segment is closed.
@@ -81,6 +87,8 @@ impl TopicSettings {
             compact: list(&policy).contains(&"compact"),
             delete: list(&policy).contains(&"delete"),
             compression: Compression::parse(&text("compression.type")),
+            gzip_level: int("compression.gzip.level"),
+            zstd_level: int("compression.zstd.level"),
             file_delete_delay_ms: long("file.delete.delay.ms"),
             flush_messages: long("flush.messages"),
             flush_ms: long("flush.ms"),
@@ -93,6 +101,7 @@ impl TopicSettings {
             retention_bytes: long("retention.bytes"),
             retention_ms: long("retention.ms").max(-1),
             segment_bytes: int("segment.bytes"),
+            segment_index_bytes: int("segment.index.bytes"),
             segment_jitter_ms: long("segment.jitter.ms"),
             segment_ms: long("segment.ms"),
         }

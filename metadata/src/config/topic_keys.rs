@@ -24,6 +24,13 @@ pub(super) const TIMESTAMP_TYPES: Valid = Valid::OneOf(&["CreateTime", "LogAppen
 pub(super) const POLICIES: Valid = Valid::OneOf(&["delete", "compact"]);
 /// The smallest segment: the first allocation of a log fits.
 pub(super) const SEGMENT_BYTES_MIN: i64 = 4096;
+/// The smallest offset index, as in Kafka.
+pub(super) const INDEX_BYTES_MIN: i64 = 4;
+
+/// The level of gzip, and -1 for the library's own.
+pub(super) const GZIP_LEVEL: Kind = Kind::IntOrDefault(Number { default: Some(-1), min: 1, max: 9 });
+/// The level of Zstandard.
+pub(super) const ZSTD_LEVEL: Kind = Kind::Int(Number { default: Some(3), min: -131_072, max: 22 });
 
 /// Every key of a topic, sorted by name.
 pub const TOPIC_KEYS: &[Key] = &[
@@ -35,12 +42,26 @@ pub const TOPIC_KEYS: &[Key] = &[
     )
     .synonyms(&[Synonym { key: "log.cleanup.policy", factor: 1 }]),
     key(
+        "compression.gzip.level",
+        GZIP_LEVEL,
+        "Level at which the broker compresses with gzip, where compression.type asks for it and the producer has sent \
+         something else; -1 for the codec's own.",
+    )
+    .synonyms(&[Synonym { key: "compression.gzip.level", factor: 1 }]),
+    key(
         "compression.type",
         Kind::Text(Some("producer"), CODECS),
         "Codec of the batches as they are stored: a codec's name, 'uncompressed', or 'producer' to keep what the \
          producer sent.",
     )
     .synonyms(&[Synonym { key: "compression.type", factor: 1 }]),
+    key(
+        "compression.zstd.level",
+        ZSTD_LEVEL,
+        "Level at which the broker compresses with Zstandard, where compression.type asks for it and the producer has \
+         sent something else.",
+    )
+    .synonyms(&[Synonym { key: "compression.zstd.level", factor: 1 }]),
     key(
         "file.delete.delay.ms",
         long(0, 60_000),
@@ -129,6 +150,14 @@ pub const TOPIC_KEYS: &[Key] = &[
     )
     .unit(Unit::Bytes)
     .synonyms(&[Synonym { key: "log.segment.bytes", factor: 1 }]),
+    key(
+        "segment.index.bytes",
+        int(INDEX_BYTES_MIN, 10_485_760),
+        "The size of a segment's offset index, at 8 bytes an entry as in Kafka, at which the segment is closed and the \
+         next one begun.",
+    )
+    .unit(Unit::Bytes)
+    .synonyms(&[Synonym { key: "log.index.size.max.bytes", factor: 1 }]),
     key(
         "segment.jitter.ms",
         long(0, 0),

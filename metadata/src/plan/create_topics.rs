@@ -10,7 +10,7 @@ use super::{MAX_PARTITIONS_PER_COMMAND, Planned, duplicates, internal_topic, top
 use crate::command::{CreateTopics, NewTopic};
 use crate::entry::{Change, TopicRecord};
 use crate::image::Image;
-use crate::name::{check_topic_name, is_internal};
+use crate::name::{check_topic_name, is_internal, is_reserved};
 use crate::named::{Colliding, Named};
 use crate::outcome::{CommandResult, CreatedTopic, ItemError, Outcome};
 use crate::placement::{Placement, place};
@@ -84,6 +84,10 @@ impl Draft<'_> {
 
     fn check_name(&self, name: &str) -> Result<(), ItemError> {
         check_topic_name(name).map_err(|text| ItemError::new(ErrorCode::InvalidTopicException, text))?;
+        if is_reserved(name) {
+            let text = format!("Creation of internal topic {name} is prohibited.");
+            return Err(ItemError::new(ErrorCode::InvalidRequest, text));
+        }
         if self.image.topic(name).is_some() {
             let text = format!("Topic '{name}' already exists.");
             return Err(ItemError::new(ErrorCode::TopicAlreadyExists, text));

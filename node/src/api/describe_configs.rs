@@ -161,7 +161,7 @@ fn type_number(key: &Key) -> i8 {
     match key.kind {
         Kind::Boolean(_) => 1,
         Kind::Text(..) => 2,
-        Kind::Int(_) => 3,
+        Kind::Int(_) | Kind::IntOrDefault(_) => 3,
         Kind::Short(_) => 4,
         Kind::Long(_) => 5,
         Kind::List(..) => 7,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{ApiKey, MetadataRequest};
 use kafka_protocol::protocol::StrBytes;
-use millrace_types::{ErrorCode, TopicId};
+use millrace_types::TopicId;
 
 use self::auto_create::Creating;
 use self::response::{Item, Options};
@@ -33,8 +33,11 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
         return cx.reply(&response::all(cx, options));
     };
     let by_id = topics.iter().any(|topic| !topic.topic_id.is_nil());
-    if cx.version < BY_ID && (by_id || topics.iter().any(|topic| topic.name.is_none())) {
-        let refused = topics.into_iter().map(refuse).collect();
+    let early = cx.version < BY_ID;
+    let nameless = |topic: &MetadataRequestTopic| topic.name.is_none() && (early || topic.topic_id.is_nil());
+    if (early && by_id) || topics.iter().any(nameless) {
+        // As in Kafka the whole request is refused, since it is not known which topics it means.
+        let refused = topics.into_iter().map(|topic| refuse(cx.version, topic)).collect();
         return cx.reply(&response::of(cx, refused, options));
     }
     if by_id {
@@ -50,10 +53,12 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     }
 }
 
-/// The answer for a topic of a request that the version does not allow.
-fn refuse(topic: MetadataRequestTopic) -> Item {
-    let name = topic.name.map_or_else(StrBytes::default, |name| name.0);
-    Item::Error { name, error: ErrorCode::InvalidRequest }
+/// The answer for a topic of a request that the version does not allow, or that names a topic in no way.
+fn refuse(version: i16, topic: MetadataRequestTopic) -> Item {
+    // Before version 12 the answer has no null.
+    let unnamed = (version < BY_ID).then(StrBytes::default);
+    let name = topic.name.map(|name| name.0).or(unnamed);
+    Item::Refused { name, id: TopicId(topic.topic_id) }
 }
 
 #[cfg(test)]

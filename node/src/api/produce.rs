@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, ProduceRequest};
 use millrace_metadata::Topic;
 use millrace_metadata::config::{Compression, TimestampType as TopicTimestampType};
-use millrace_storage::{BatchHeader, BatchLimits, Codec, TimestampType, ValidBatches};
+use millrace_storage::{BatchHeader, BatchLimits, Codec, Levels, TimestampType, ValidBatches};
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
 use self::respond::Verdict;
@@ -128,6 +128,7 @@ fn limits(topic: &Topic, version: i16) -> BatchLimits {
             Compression::Lz4 => Some(Codec::Lz4),
             Compression::Zstd => Some(Codec::Zstd),
         },
+        levels: Levels { gzip: settings.gzip_level, zstd: settings.zstd_level },
         require_key: settings.compact,
         allow_control: false,
         allow_zstd: version >= ZSTD_FROM,

@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::wire::{self, Frame, RequestHeader, WireError};
 
 use super::request::{Request, State};
-use super::{ConnectionEffect, ConnectionEvent, Origin, Outbox, Session};
+use super::{ConnectionEffect, ConnectionEvent, ConnectionLoad, Origin, Outbox, Session};
 
 /// No further frame is taken while the requests in flight have this many bytes. A single frame may be larger; its bound
 /// is `socket.request.max.bytes`.
@@ -88,6 +88,12 @@ impl Connection {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.requests.is_empty()
+    }
+
+    /// What it has in flight.
+    #[must_use]
+    pub fn load(&self) -> ConnectionLoad {
+        ConnectionLoad::of(&self.requests)
     }
 
     fn arrived(&mut self, mut frame: Bytes) -> Result<(), Closing> {

@@ -4,6 +4,7 @@ mod core;
 mod event;
 #[cfg(test)]
 mod fuzz;
+mod load;
 mod outbox;
 mod request;
 mod session;
@@ -13,5 +14,6 @@ mod watches;
 
 pub use self::core::Connection;
 pub use event::{ConnectionEffect, ConnectionEvent};
+pub use load::ConnectionLoad;
 pub(crate) use outbox::Outbox;
 pub use session::{Origin, Session};

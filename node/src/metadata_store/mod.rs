@@ -11,7 +11,7 @@ mod tests;
 use std::time::Duration;
 
 pub use event::{MetadataEffect, MetadataEvent};
-pub use store::{MetadataStore, StoreOptions};
+pub use store::{MAX_QUEUED, MetadataStore, StoreOptions};
 
 /// How long the answer to a command that created partitions waits for their leaders.
 pub const LEADER_WAIT: Duration = Duration::from_secs(2);

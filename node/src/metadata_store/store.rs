@@ -26,7 +26,7 @@ use crate::core::Core;
 use crate::replica::mutation::{Mutation, broken};
 
 /// The most commands that wait for the disk; further ones are answered `REQUEST_TIMED_OUT`, which clients retry.
-pub(super) const MAX_QUEUED: usize = 4_096;
+pub const MAX_QUEUED: usize = 4_096;
 
 /// Commands of one `Persist`.
 const MAX_BATCH_COMMANDS: usize = 1_000;
@@ -120,6 +120,12 @@ impl MetadataStore {
     #[must_use]
     pub const fn is_poisoned(&self) -> bool {
         self.poisoned
+    }
+
+    /// The commands that wait for the disk; [`MAX_QUEUED`] bounds them.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     const fn id(&self) -> BrokerId {

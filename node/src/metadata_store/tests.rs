@@ -369,12 +369,14 @@ fn the_queue_is_bounded() {
         host.create(&format!("t{number}"), 1);
     }
     assert!(host.answers.is_empty());
+    assert_eq!(host.store.queued(), MAX_QUEUED);
     let late = host.create("late", 1);
     assert!(failed_with(host.answer(late), ErrorCode::RequestTimedOut));
     while !host.pending.is_empty() {
         host.write();
     }
     assert_eq!(host.image().topic_count(), MAX_QUEUED + 1);
+    assert_eq!(host.store.queued(), 0);
 }
 
 #[test]

@@ -36,6 +36,17 @@ pub enum DataDirError {
         /// The file that every data directory has.
         file: &'static str,
     },
+    /// What says whose directory it is has been lost.
+    #[error(
+        "{file} is missing, but there are {held}: {file} names the cluster and the directory they belong to. Put it back \
+         from a copy of this directory, or start on an empty directory; nothing was changed here"
+    )]
+    LostIdentity {
+        /// The file.
+        file: &'static str,
+        /// What the directory holds.
+        held: &'static str,
+    },
     /// It was written by a version whose format is not known here.
     #[error("{file}: format version {found} is unknown; this program knows version {known}")]
     UnknownVersion {
@@ -121,7 +132,7 @@ impl DataDir {
     pub fn open_on(disk: Arc<dyn Disk>, new: NewIdentity, boot_id: String) -> Result<Self, DataDirError> {
         let (identity, created) = identity::load_or_create(&*disk, new)?;
         let clean = identity::consume_clean_marker(&*disk, &identity)?;
-        let fresh = created || names::is_unused(&*disk)?;
+        let fresh = created || names::held(&*disk)?.is_none();
         Ok(Self { disk, identity, boot_id, clean, fresh, _lock: None })
     }
 

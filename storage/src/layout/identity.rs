@@ -5,7 +5,7 @@ use std::path::Path;
 use millrace_types::DirectoryId;
 use serde::{Deserialize, Serialize};
 
-use super::DataDirError;
+use super::{DataDirError, names};
 use crate::disk::{Disk, DiskError};
 
 pub(super) const IDENTITY: &str = "directory.json";
@@ -40,11 +40,15 @@ struct CleanMarker {
     directory_id: DirectoryId,
 }
 
-/// The identity, and whether it was made by this call.
+/// The identity, and whether it was made by this call. A directory that holds data never gets a new one: the data is of
+/// the cluster that the lost one named.
 pub(super) fn load_or_create(disk: &dyn Disk, new: NewIdentity) -> Result<(Identity, bool), DataDirError> {
     match read(disk, IDENTITY) {
         Ok(bytes) => parse(&bytes).map(|identity| (identity, false)),
         Err(DataDirError::Disk(error)) if error.is_not_found() => {
+            if let Some(held) = names::held(disk)? {
+                return Err(DataDirError::LostIdentity { file: IDENTITY, held });
+            }
             let NewIdentity { directory_id, cluster_id } = new;
             let identity = Identity { format_version: VERSION, directory_id, cluster_id };
             write(disk, IDENTITY, &identity)?;

@@ -29,11 +29,22 @@ pub fn parse_partition_dir(name: &str) -> Option<TopicPartition> {
     (tp.partition >= 0 && tp.to_string() == name).then_some(tp)
 }
 
-/// Whether no folder holds anything: the process that made the directory died before it had made its first journal.
-pub(super) fn is_unused(disk: &dyn Disk) -> Result<bool, DiskError> {
+/// What the folders hold, in words; `None` when they hold nothing: the process that made the directory died before it
+/// had made its first journal.
+pub(super) fn held(disk: &dyn Disk) -> Result<Option<&'static str>, DiskError> {
     let holds = |dir: &str, suffix: &str| match disk.list(Path::new(dir)) {
         Err(error) if error.is_not_found() => Ok(false),
         result => result.map(|entries| entries.iter().any(|entry| entry.name.ends_with(suffix))),
     };
-    Ok(!holds(QSTATE_DIR, ".journal")? && !holds(METADATA_DIR, ".journal")? && !holds(TOPICS_DIR, "")?)
+    let folders = [
+        (QSTATE_DIR, ".journal", "journals in qstate/"),
+        (METADATA_DIR, ".journal", "journals in metadata/"),
+        (TOPICS_DIR, "", "logs in topics/"),
+    ];
+    for (dir, suffix, words) in folders {
+        if holds(dir, suffix)? {
+            return Ok(Some(words));
+        }
+    }
+    Ok(None)
 }

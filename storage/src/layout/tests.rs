@@ -95,6 +95,23 @@ fn a_damaged_identity_is_refused() {
 }
 
 #[test]
+fn data_without_an_identity_is_refused_and_gets_none() {
+    for path in ["qstate/qstate-1.journal", "metadata/metadata-1.journal", "topics/t/f"] {
+        let disk = SimDisk::new(1, FaultPlan::default());
+        let path = Path::new(path);
+        disk.create_dir(path.parent().unwrap()).unwrap();
+        disk.create(path, 1, 1).unwrap();
+        disk.create(Path::new("clean"), 1, 1).unwrap();
+        let said = open(&disk, 1).unwrap_err().to_string();
+        let folder = path.iter().next().unwrap().to_str().unwrap();
+        assert!(said.starts_with("directory.json is missing, but there are") && said.contains(folder), "{said}");
+        assert!(said.contains("from a copy"), "{said}");
+        assert!(disk.open(Path::new("directory.json"), 0).unwrap_err().is_not_found(), "none was made");
+        assert!(disk.open(Path::new("clean"), 0).is_ok(), "the marker waits for the start that finds the identity");
+    }
+}
+
+#[test]
 fn a_directory_with_state_is_not_fresh() {
     for path in ["qstate/qstate-1.journal", "metadata/metadata-1.journal", "topics/t/f"] {
         let disk = SimDisk::new(1, FaultPlan::default());

@@ -8,6 +8,8 @@ use crate::segment::OpenSegments;
 pub struct LogConfig {
     /// Bytes after which a segment is rolled (`segment.bytes`).
     pub segment_bytes: u64,
+    /// Bytes of the offset index, 8 for each entry, after which a segment is rolled (`segment.index.bytes`).
+    pub segment_index_bytes: u64,
     /// Age after which a segment is rolled (`segment.ms`).
     pub segment_ms: i64,
     /// By how much at most a roll by age comes early (`segment.jitter.ms`), so that logs do not roll all at once.
@@ -43,6 +45,7 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             segment_bytes: 1 << 30,
+            segment_index_bytes: 10 << 20,
             segment_ms: 7 * 24 * 3_600_000,
             segment_jitter_ms: 0,
             retention_ms: 7 * 24 * 3_600_000,
@@ -64,9 +67,17 @@ impl Default for LogConfig {
 impl LogConfig {
     /// Positions in a segment are 32 bits, as in Kafka.
     pub(crate) const SEGMENT_MAX: u64 = i32::MAX as u64;
+    /// Bytes of an index entry in Kafka, which `segment.index.bytes` is measured in. An entry here is larger, since it
+    /// serves as the time index too, but whoever moves a topic expects its segments to roll where they did.
+    const INDEX_ENTRY: u64 = 8;
 
     /// The length at which a segment is rolled, within what 32-bit positions can address.
     pub(crate) fn segment_limit(&self) -> u64 {
         self.segment_bytes.clamp(1, Self::SEGMENT_MAX)
+    }
+
+    /// The entries of an offset index with which a segment is rolled instead of getting one more.
+    pub(crate) fn index_limit(&self) -> u64 {
+        self.segment_index_bytes / Self::INDEX_ENTRY
     }
 }

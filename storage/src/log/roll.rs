@@ -42,8 +42,8 @@ impl Log {
         Ok(())
     }
 
-    /// Kafka's rules of `LogSegment.shouldRoll`: size, age by the records' time (by the clock without one), and what
-    /// relative offsets can express.
+    /// Kafka's rules of `LogSegment.shouldRoll`: size, age by the records' time (by the clock without one), what
+    /// relative offsets can express, and the size of the index.
     fn must_roll(&self, header: &BatchHeader, size: u64, now: Timestamp) -> bool {
         let content = self.active.content().read();
         if content.used() == 0 {
@@ -56,6 +56,7 @@ impl Log {
         };
         content.used() + size > self.config.segment_limit()
             || behind > i64::from(i32::MAX)
+            || content.entries_after_next() > self.config.index_limit()
             || age > self.config.segment_ms.saturating_sub(jitter(self.partition, &self.config))
     }
 

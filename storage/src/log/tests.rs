@@ -88,6 +88,23 @@ fn segments_roll_by_size_and_are_finished_by_a_job() {
 }
 
 #[test]
+fn segments_roll_before_their_index_grows_too_large() {
+    // Entries are 1000 bytes apart, so each batch of some 600 bytes gets an entry or not in turn.
+    let rolled = |segment_index_bytes| {
+        let disk = sim();
+        let mut log = open_log(&disk, LogConfig { segment_index_bytes, index_interval_bytes: 1000, ..config() });
+        for _ in 0..10 {
+            log.append(valid(540, WALL), 1, now(0)).expect("appends");
+        }
+        names(&disk).iter().map(|name| name[..20].parse::<u32>().expect("a base offset")).collect::<Vec<_>>()
+    };
+    assert_eq!(rolled(10 << 20), [0]);
+    assert_eq!(rolled(16), [0, 4, 8], "two entries stand for four batches");
+    assert_eq!(rolled(23), [0, 4, 8], "a third one does not fit");
+    assert_eq!(rolled(4), (0..10).collect::<Vec<_>>(), "not even the first fits: a segment for each batch");
+}
+
+#[test]
 fn segments_roll_by_the_age_of_their_records() {
     let disk = sim();
     let mut log = open_log(&disk, LogConfig { segment_ms: 1000, ..config() });

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::crc::{crc32c, crc32c_combine};
 use super::header::{BatchHeader, CRC_START, HEADER_LEN, HeaderError, LENGTH_END, RawHeader, TimestampType};
 use super::record::{RecordError, unfold, walk};
-use crate::compress::{Codec, CodecError};
+use crate::compress::{Codec, CodecError, Levels};
 
 /// What a topic and a request allow of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct BatchLimits {
     pub after_max_ms: i64,
     /// The topic's `compression.type`; `None` stands for `producer`: stored as received.
     pub compression: Option<Codec>,
+    /// Levels at which the broker compresses where `compression` asks for another codec than the producer's.
+    pub levels: Levels,
     /// Whether every record needs a key (compacted topics).
     pub require_key: bool,
     /// Whether control batches and producer ids without a sequence are allowed: for the broker's own writes only.
@@ -47,6 +49,7 @@ impl Default for BatchLimits {
             before_max_ms: i64::MAX,
             after_max_ms: 3_600_000,
             compression: None,
+            levels: Levels::default(),
             require_key: false,
             allow_control: false,
             allow_zstd: true,
@@ -193,7 +196,7 @@ impl ValidBatches {
             let body = unfold(&header, &records)?;
             let max_timestamp = check_records(&header, &body, limits, now)?;
             if target != codec {
-                payload = Bytes::from(target.compress(&body).map_err(RecordError::from)?);
+                payload = Bytes::from(target.compress_at(&body, limits.levels).map_err(RecordError::from)?);
             }
             if target != codec || (!stamped && max_timestamp != header.max_timestamp) {
                 header = reseal(header, target, max_timestamp, &payload, limits)?;

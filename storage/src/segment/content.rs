@@ -44,6 +44,14 @@ impl Content {
         self.summary.next = header.last_offset() + 1;
     }
 
+    /// Entries of the index once the batch that follows is noted.
+    pub(crate) fn entries_after_next(&self) -> u64 {
+        let position = u32::try_from(self.summary.used).unwrap_or(u32::MAX);
+        self.index
+            .as_ref()
+            .map_or(0, |index| (index.entries().len() + usize::from(index.notes(position, self.interval))) as u64)
+    }
+
     pub(crate) const fn base(&self) -> Offset {
         self.summary.base
     }

@@ -34,6 +34,15 @@ fn names_are_checked() {
 }
 
 #[test]
+fn the_log_of_kafkas_controllers_is_no_topic_to_create() {
+    let mut cluster = Cluster::new(1, &[]);
+    let result = cluster.create_one(topic("__cluster_metadata", 1, 1)).map(drop);
+    let text = "Creation of internal topic __cluster_metadata is prohibited.".to_owned();
+    assert_eq!(refused(result), (ErrorCode::InvalidRequest, text));
+    assert!(cluster.image.topic("__cluster_metadata").is_none());
+}
+
+#[test]
 fn a_deleted_name_collides_no_more() {
     let mut cluster = Cluster::new(1, &[]);
     cluster.create_one(topic("a.b", 1, 1)).unwrap();

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use kafka_protocol::protocol::StrBytes;
-use millrace_metadata::{Command, CommandResult, CreateTopics, ItemError, NewTopic, check_topic_name, is_internal};
+use millrace_metadata::{
+    Command, CommandResult, CreateTopics, ItemError, NewTopic, check_topic_name, is_internal, is_reserved,
+};
 use millrace_types::{ErrorCode, Instant};
 
 use super::response::{self, Item, Options};
@@ -33,8 +35,9 @@ impl Creating {
             return None;
         }
         let image = cx.directory.image();
-        let missing: Vec<&StrBytes> =
-            names.iter().filter(|name| image.topic(name).is_none() && check_topic_name(name).is_ok()).collect();
+        let creatable =
+            |name: &&StrBytes| image.topic(name).is_none() && check_topic_name(name).is_ok() && !is_reserved(name);
+        let missing: Vec<&StrBytes> = names.iter().filter(creatable).collect();
         let (internal, ordinary): (Vec<&StrBytes>, Vec<&StrBytes>) =
             missing.into_iter().partition(|name| is_internal(name));
         let mut calls = BTreeMap::new();

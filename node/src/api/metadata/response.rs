@@ -29,6 +29,8 @@ pub(super) enum Item {
     Id(TopicId),
     /// An error that is known already.
     Error { name: StrBytes, error: ErrorCode },
+    /// A topic of a request that cannot be understood.
+    Refused { name: Option<StrBytes>, id: TopicId },
 }
 
 /// The answer with every topic.
@@ -55,6 +57,7 @@ pub(super) fn of(cx: &Context<'_>, items: Vec<Item>, options: Options) -> Metada
             None => missing(None, ErrorCode::UnknownTopicId).with_topic_id(id.0),
         },
         Item::Error { name, error } => missing(Some(name), error),
+        Item::Refused { name, id } => missing(name, ErrorCode::InvalidRequest).with_topic_id(id.0),
     };
     let topics = items.into_iter().map(topic).collect();
     response(cx, &image, topics, options)

@@ -2,6 +2,7 @@
 
 use kafka_protocol::messages::MetadataResponse;
 use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_types::ErrorCode;
 use uuid::Uuid;
 
 use super::*;
@@ -93,6 +94,33 @@ fn a_topic_is_found_by_its_identity() {
         let response = admin.request(version, &one);
         assert_eq!(shown(&response), [(Some("a"), ErrorCode::InvalidRequest.code())], "not before version 12");
     }
+}
+
+#[test]
+fn a_topic_without_name_and_identity_is_refused_with_all_others() {
+    let mut admin = Admin::new(&[]);
+    let id = admin.world.topic("a", 1, &[]).0;
+    let invalid = ErrorCode::InvalidRequest.code();
+    let nameless = || identified(Uuid::nil());
+    for version in 10..=11 {
+        let response =
+            admin.request(version, &MetadataRequest::default().with_topics(Some(vec![nameless(), named("a")])));
+        assert_eq!(shown(&response), [(Some(""), invalid), (Some("a"), invalid)], "version {version}");
+    }
+    let response = admin.request(12, &MetadataRequest::default().with_topics(Some(vec![nameless(), named("n")])));
+    assert_eq!(shown(&response), [(None, invalid), (Some("n"), invalid)]);
+    let response = admin.request(12, &MetadataRequest::default().with_topics(Some(vec![nameless(), identified(id)])));
+    assert_eq!(shown(&response), [(None, invalid), (None, invalid)]);
+    assert_eq!(response.topics[1].topic_id, id);
+    assert_eq!(admin.commands, 0, "nothing is created by a request that is refused");
+}
+
+#[test]
+fn the_log_of_kafkas_controllers_is_not_created_by_asking_for_it() {
+    let mut admin = Admin::new(&[]);
+    let response = admin.request(12, &request(&["__cluster_metadata"]));
+    assert_eq!(shown(&response), [(Some("__cluster_metadata"), ErrorCode::UnknownTopicOrPartition.code())]);
+    assert_eq!(admin.commands, 0);
 }
 
 #[test]

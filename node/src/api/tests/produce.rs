@@ -8,7 +8,7 @@ use millrace_storage::{BatchBuilder, Codec};
 use millrace_types::{BrokerId, ErrorCode, Offset};
 
 use crate::call::ConnectionId;
-use crate::testing::{START_WALL, World, batch, produce, sequenced};
+use crate::testing::{START_WALL, World, batch, fetch, produce, sequenced};
 
 fn scene(configs: &[(&str, &str)]) -> (World, ConnectionId) {
     let mut world = World::new(1);
@@ -30,6 +30,23 @@ fn one(
 
 fn code(response: &PartitionProduceResponse) -> ErrorCode {
     ErrorCode::from_code(response.error_code)
+}
+
+#[test]
+fn the_topics_level_of_compression_is_what_the_broker_compresses_at() {
+    let text: String =
+        (0..20_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 29) as u8)).collect();
+    let stored = |codec: &str, level: &str, value: &str| {
+        let (mut world, connection) = scene(&[("compression.type", codec), (level, value)]);
+        let response = one(&mut world, connection, 9, &produce(-1, "t", &[(0, batch(&[&text]))]));
+        assert_eq!(code(&response), ErrorCode::None);
+        let fetched = world.request(connection, 12, &fetch("t", &[(0, 0)]));
+        fetched.responses[0].partitions[0].records.as_ref().map_or(0, Bytes::len)
+    };
+    let zstd = |level: &str| stored("zstd", "compression.zstd.level", level);
+    assert!(zstd("19") < zstd("-131072"));
+    let gzip = |level: &str| stored("gzip", "compression.gzip.level", level);
+    assert!(gzip("9") < gzip("1") && gzip("-1") == gzip("6"));
 }
 
 #[test]

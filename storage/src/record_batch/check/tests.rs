@@ -148,6 +148,19 @@ fn another_compression_type_keeps_the_records() {
 }
 
 #[test]
+fn the_topics_level_is_used_where_the_codec_is_changed() {
+    let long = (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 28) as u8).collect::<Vec<_>>();
+    let sent = |codec| BatchBuilder::new(NOW, codec).push(None, Some(&long)).build().expect("builds");
+    let size = |codec, zstd| {
+        let levels = Levels { zstd, ..Levels::default() };
+        let limits = BatchLimits { compression: Some(Codec::Zstd), levels, ..BatchLimits::default() };
+        ValidBatches::check(sent(codec), &limits, NOW).expect("valid").size()
+    };
+    assert!(size(Codec::None, 19) < size(Codec::None, -131_072));
+    assert_eq!(size(Codec::Zstd, 19), size(Codec::Zstd, -131_072), "what has the codec already is left alone");
+}
+
+#[test]
 fn the_leaders_time_is_stamped_under_a_checksum_that_holds() {
     let limits = BatchLimits { timestamp_type: TimestampType::LogAppendTime, ..BatchLimits::default() };
     for codec in [Codec::None, Codec::Lz4] {
