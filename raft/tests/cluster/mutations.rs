@@ -1,0 +1,124 @@
+//! Each rule broken on purpose: some seed of its profile, or a golden script, notices.
+
+use millrace_raft::mutation::{Mutation, with_broken};
+
+use crate::golden;
+use crate::plan::Profile;
+use crate::seeds;
+
+/// Seeds within which a profile finds its mutation.
+const SEEDS: u64 = 2_000;
+
+/// What notices a broken rule.
+enum Finder {
+    /// Some seed of this profile.
+    Seeds(Profile),
+    /// The outcome of this script is another.
+    Script(&'static str),
+}
+
+use Finder::{Script, Seeds};
+use Mutation as M;
+
+/// The one table: every rule, and what finds it broken.
+const TABLE: &[(Mutation, Finder)] = &[
+    (M::AdoptEpochBeforeLog, Seeds(Profile::Storm)),
+    (M::VoteForAnyPosition, Seeds(Profile::Storm)),
+    (M::ForgetEmptyEpochs, Seeds(Profile::Storm)),
+    (M::VoteBeforePut, Seeds(Profile::Crashes)),
+    (M::VoteTwice, Seeds(Profile::Storm)),
+    (M::CountEarlierEpoch, Seeds(Profile::Storm)),
+    (M::CountMarkerBeforePut, Seeds(Profile::Crashes)),
+    (M::CountBeforeFlush, Seeds(Profile::Crashes)),
+    (M::TakeStaleAnswer, Seeds(Profile::Storm)),
+    (M::DivergeBeforeReset, Seeds(Profile::Retention)),
+    (M::CutKeepsEpochs, Seeds(Profile::Storm)),
+    (M::CutToLeadersEnd, Seeds(Profile::Storm)),
+    (M::AppendBeforeCut, Seeds(Profile::Crashes)),
+    (M::ForgetRecoveryCut, Seeds(Profile::Crashes)),
+    (M::PassMajority, Seeds(Profile::Storm)),
+    (M::PassCopies, Seeds(Profile::Mixed)),
+    (M::PassInSync, Seeds(Profile::Mixed)),
+    (M::NoProvisional, Script("hole_10_provisional")),
+    (M::JoinBehind, Seeds(Profile::Mixed)),
+    (M::CleanVoteWhileRecovering, Seeds(Profile::PageCache)),
+    (M::CountRecovering, Seeds(Profile::PageCache)),
+    (M::ForgetRecovering, Seeds(Profile::PageCache)),
+    (M::RecoverToHighWatermark, Seeds(Profile::PageCache)),
+    (M::CountOldIncarnation, Seeds(Profile::PageCache)),
+    (M::UncleanMajority, Seeds(Profile::PageCache)),
+    (M::UnanimousCuresNobody, Seeds(Profile::PageCache)),
+    (M::WitnessAtOnce, Seeds(Profile::Witness)),
+    (M::JoinBehindWitness, Seeds(Profile::Witness)),
+    (M::VoteForOldConfiguration, Seeds(Profile::Members)),
+    (M::ChangeBeforeConfiguration, Seeds(Profile::Members)),
+    (M::ChangeBeforeEpoch, Seeds(Profile::Members)),
+    (M::ChangeBeforeCommit, Seeds(Profile::Members)),
+    (M::PreVoteAgainstLeader, Script("kip_996_pre_vote")),
+    (M::NoPreVote, Script("kip_996_pre_vote")),
+    (M::NoCheckQuorum, Script("thesis_6_2_check_quorum")),
+    (M::IgnoreLaterEpoch, Script("raft_5_1_terms")),
+    (M::TransferEarly, Script("thesis_3_10_transfer")),
+    (M::TellLatestEarly, Seeds(Profile::Storm)),
+    (M::IgnoreDirectory, Seeds(Profile::Wipe)),
+];
+
+fn script_differs(mutation: Mutation, name: &str) -> bool {
+    let scripts = golden::scripts();
+    let (_, written) = scripts.iter().find(|(path, _)| path.file_stem().unwrap() == name).expect("the script is there");
+    let ran = std::panic::catch_unwind(|| with_broken(Some(mutation), || golden::run(written)));
+    ran.map_or(true, |ran| ran != *written)
+}
+
+fn seed_fails(mutation: Mutation, profile: Profile, seed: u64) -> Option<String> {
+    let remembers = mutation != Mutation::ForgetRecovering;
+    let ran = std::panic::catch_unwind(|| with_broken(Some(mutation), || seeds::run(seed, Some(profile), remembers)));
+    match ran {
+        Ok(world) => world.violation.map(|violation| violation.invariant.to_owned()),
+        Err(_) => {
+            with_broken(None, || ());
+            Some("panic".to_owned())
+        }
+    }
+}
+
+#[test]
+fn every_mutation_has_a_finder() {
+    for mutation in Mutation::ALL {
+        assert_eq!(TABLE.iter().filter(|row| row.0 == *mutation).count(), 1, "{mutation:?}");
+    }
+    assert_eq!(TABLE.len(), Mutation::ALL.len());
+}
+
+#[test]
+fn scripts_notice_their_mutations() {
+    for (mutation, finder) in TABLE {
+        if let Script(name) = finder {
+            assert!(script_differs(*mutation, name), "{name} does not notice {mutation:?}");
+        }
+    }
+}
+
+/// Takes minutes in a debug build: `cargo test --release -p millrace-raft --test cluster -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn seeds_notice_their_mutations() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let only = std::env::var("MILLRACE_MUTATION").ok();
+    let mut missed = Vec::new();
+    let mut report = String::new();
+    for (mutation, finder) in TABLE {
+        let Seeds(profile) = finder else { continue };
+        if only.as_ref().is_some_and(|only| *only != format!("{mutation:?}")) {
+            continue;
+        }
+        let found = (0..SEEDS).find_map(|seed| Some((seed, seed_fails(*mutation, *profile, seed)?)));
+        match found {
+            Some((seed, by)) => report += &format!("{mutation:?}: {profile:?} seed {seed} by {by}\n"),
+            None => missed.push(*mutation),
+        }
+    }
+    let _ = std::panic::take_hook();
+    assert!(missed.is_empty(), "{report}not found: {missed:?}");
+    assert!(std::env::var_os("MILLRACE_REPORT").is_none(), "{report}");
+}
