@@ -13,7 +13,7 @@ impl Raft {
     pub(crate) fn on_vote(&mut self, now: Instant, from: Peer, request: &VoteRequest, out: &mut Vec<Effect>) {
         let vote = self.judge(from.key, request);
         if !request.pre {
-            self.take_epoch(from.key, request, vote.is_ok(), out);
+            self.take_epoch(now, from.key, request, vote.is_ok(), out);
         }
         let leader = self.leader();
         let newer = self.configuration.id > request.configuration;
@@ -37,7 +37,7 @@ impl Raft {
     }
 
     /// Enters the epoch of a candidate, with or without a vote for it, in one put.
-    fn take_epoch(&mut self, candidate: ReplicaKey, request: &VoteRequest, granted: bool, out: &mut Vec<Effect>) {
+    fn take_epoch(&mut self, now: Instant, candidate: ReplicaKey, request: &VoteRequest, granted: bool, out: &mut Vec<Effect>) {
         let later = request.epoch > self.epoch;
         if later && self.as_leader().is_some() && broken(Mutation::IgnoreLaterEpoch) {
             return;
@@ -48,9 +48,10 @@ impl Raft {
         if later {
             self.become_unattached(None);
         }
+        let until = now.after(self.settings.election_timeout);
         if granted && let Role::Unattached(unattached) = &mut self.role {
-            // Time for the candidate to win: the delay begins anew.
-            unattached.campaign_at = None;
+            // Time for the candidate to win.
+            unattached.campaign_at = Some(until);
         }
     }
 
@@ -126,8 +127,9 @@ impl Raft {
         let votes = granted.iter().filter(|(key, _)| self.configuration.voter(**key).is_some());
         let (all, clean) =
             votes.fold((0, 0), |(all, clean), (_, recovering)| (all + 1, clean + usize::from(!recovering)));
-        // A replica that may have lost what it acknowledged leads only when every voter agrees (rule R13).
-        let enough_clean = clean > voters - self.configuration.majority() && !self.recovering;
+        // A replica that may have lost what it acknowledged leads only when every voter agrees (rule R13). As many clean
+        // voters are asked for as acknowledgements commit, so that who wins by them can commit its epoch.
+        let enough_clean = clean >= self.configuration.majority() && !self.recovering;
         let unanimous = all == voters && !enough_clean;
         let majority = all >= self.configuration.majority();
         let wins = majority && (enough_clean || unanimous || broken(Mutation::UncleanMajority));

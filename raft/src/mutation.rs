@@ -56,6 +56,8 @@ pub enum Mutation {
     UncleanMajority,
     /// R13: voters do not become clean by a unanimous election.
     UnanimousCuresNobody,
+    /// R13: a leader stays although too many voters recover for its epoch to be committed.
+    StayUncommittable,
     /// R14: the witness is told everything at once.
     WitnessAtOnce,
     /// R14: a replica joins the in-sync set although the witness is ahead of it.
@@ -113,6 +115,7 @@ impl Mutation {
         Self::CountOldIncarnation,
         Self::UncleanMajority,
         Self::UnanimousCuresNobody,
+        Self::StayUncommittable,
         Self::WitnessAtOnce,
         Self::JoinBehindWitness,
         Self::VoteForOldConfiguration,

@@ -18,7 +18,7 @@ impl Raft {
             (from.key, to) = (self.of_same_broker(from.key), self.of_same_broker(to));
             to = if to.broker == self.me.key.broker { self.me.key } else { to };
         }
-        if to != self.me.key || !self.takes_part() || !self.observe_incarnation(from) {
+        if to != self.me.key || !self.observe_incarnation(from) || !self.takes_part() {
             return;
         }
         let is_vote = matches!(&message, Message::Vote(request) if !request.pre);

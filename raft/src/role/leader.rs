@@ -91,6 +91,9 @@ impl Raft {
         }
         self.announce(now, out);
         self.update_commit();
+        if self.cannot_commit() {
+            return self.resign(now, &[], out);
+        }
         self.update_in_sync(now);
         self.update_high_watermark();
         // Whom the high watermark was waited for may join now.
@@ -98,6 +101,16 @@ impl Raft {
         self.update_high_watermark();
         self.serve(out);
         self.settle_transfer(now, out);
+    }
+
+    /// Whether too many voters recover for the epoch's start to be committed: they would wait for the leader, and it for them.
+    /// An election by all ends that (rule R13).
+    fn cannot_commit(&self) -> bool {
+        let Some(leader) = self.as_leader().filter(|leader| leader.commit.is_none() && !leader.unanimous) else { return false };
+        let recovers = |key| leader.progress.get(&key).is_some_and(|progress| progress.recovering);
+        let voters = &self.configuration.voters;
+        let clean = voters.iter().filter(|voter| !recovers(voter.key)).count();
+        clean < self.configuration.majority() && !broken(Mutation::StayUncommittable)
     }
 
     /// Tells those who do not fetch in this epoch who leads.

@@ -111,7 +111,7 @@ impl Plan {
                 (plan.cuts, plan.crashes, plan.power) = (400, 400, 500);
             }
             Profile::Members => {
-                plan.spares = 2;
+                (plan.spares, plan.rot) = (2, 0);
                 (plan.changes, plan.cuts, plan.crashes) = (500, 300, 150);
                 plan.fault_every = 30_000;
             }

@@ -25,7 +25,8 @@ fn tell(seed: u64) -> String {
         world.run();
         world.check_end();
     }));
-    let from = world.trace.len().saturating_sub(120);
+    let lines = std::env::var("MILLRACE_TRACE").map_or(120, |lines| lines.parse().unwrap());
+    let from = world.trace.len().saturating_sub(lines);
     let panicked = result.is_err();
     format!("{:#?}\n{}\npanicked: {panicked}", world.plan, world.trace[from..].join("\n"))
 }
