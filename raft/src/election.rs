@@ -45,7 +45,7 @@ impl Raft {
         if later || (granted && self.voted_for != Some(candidate)) {
             self.enter_epoch(request.epoch, granted.then_some(candidate), out);
         }
-        if later {
+        if later || (granted && matches!(self.role, Role::Prospective(_))) {
             self.become_unattached(None);
         }
         let until = now.after(self.settings.election_timeout);

@@ -174,17 +174,28 @@ impl Raft {
         }
         if self.takes_part() {
             self.follow_flush_mode(out);
-            match self.role {
-                Role::Unattached(_) => self.settle_unattached(now, out),
-                Role::Follower(_) => self.settle_follower(out),
-                Role::Prospective(_) => self.settle_prospective(now),
-                Role::Candidate(_) => self.settle_candidate(now),
-                Role::Leader(_) => self.settle_leader(now, out),
-                Role::Resigned(_) => self.settle_resigned(now),
+            // A change of role may call for more; no chain of them is longer than the roles are many.
+            for _ in 0..6 {
+                let before = self.role.kind();
+                self.settle_role(now, out);
+                if self.role.kind() == before {
+                    break;
+                }
             }
             self.note_recovered(out);
         }
         self.publish(out);
+    }
+
+    fn settle_role(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        match self.role {
+            Role::Unattached(_) => self.settle_unattached(now, out),
+            Role::Follower(_) => self.settle_follower(out),
+            Role::Prospective(_) => self.settle_prospective(now),
+            Role::Candidate(_) => self.settle_candidate(now),
+            Role::Leader(_) => self.settle_leader(now, out),
+            Role::Resigned(_) => self.settle_resigned(now),
+        }
     }
 
     /// Tells the host what has changed.

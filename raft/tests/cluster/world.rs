@@ -234,6 +234,9 @@ impl World {
             self.run_until(self.now + 100_000);
         }
         if let Some(why) = self.unhealed() {
+            for host in 0..self.hosts.len() {
+                self.note(format!("{:?}", self.hosts[host].raft));
+            }
             self.violated("L1", why);
         }
         if self.plan.profile == Profile::Calm {
