@@ -16,7 +16,7 @@ impl Raft {
             self.take_epoch(now, from.key, request, vote.is_ok(), out);
         }
         let leader = self.leader();
-        let newer = self.configuration.id > request.configuration;
+        let newer = self.configuration.id > request.configuration.id;
         let configuration = newer.then(|| self.configuration.clone());
         let recovering = self.recovering && !broken(Mutation::CleanVoteWhileRecovering);
         let (epoch, asked, pre) = (self.epoch, request.epoch, request.pre);
@@ -26,6 +26,7 @@ impl Raft {
         } else {
             self.send_when_durable(from.key, Message::VoteResponse(response), out);
         }
+        self.adopt(request.configuration.clone(), out);
         // Whoever was refused for its log need not ask again: this replica is the better candidate.
         if request.pre && vote == Err(Denial::Position) && self.may_campaign() && self.is_unattached() {
             self.campaign(now, None, out);
@@ -60,7 +61,7 @@ impl Raft {
         if request.epoch < self.epoch {
             return Err(Denial::Epoch);
         }
-        if request.configuration < self.configuration.id && !broken(Mutation::VoteForOldConfiguration) {
+        if request.configuration.id < self.configuration.id && !broken(Mutation::VoteForOldConfiguration) {
             return Err(Denial::Configuration);
         }
         if request.epoch == self.epoch && self.has_live_leader() {

@@ -23,7 +23,7 @@ impl Raft {
         let progress = leader.progress.entry(from.key).or_insert_with(|| Progress::new(from.incarnation));
         progress.configuration = request.configuration;
         progress.acknowledge(epoch, request.acknowledged, request.recovering);
-        progress.parked = Some(request);
+        (progress.parked, progress.has_fetched) = (Some(request), true);
     }
 
     /// Answers the fetches for which there is news.

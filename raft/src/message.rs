@@ -40,7 +40,7 @@ pub enum Message {
 }
 
 /// Asks for a vote (Raft 5.2, KIP-996).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoteRequest {
     /// Epoch of the candidate; of a pre-vote the epoch before its candidacy.
     pub epoch: LeaderEpoch,
@@ -50,8 +50,8 @@ pub struct VoteRequest {
     pub transfer: Option<ReplicaKey>,
     /// End of the candidate's log.
     pub position: Position,
-    /// The candidate's configuration.
-    pub configuration: ConfigurationId,
+    /// The candidate's configuration, so that a voter learns of it that does not know yet that it is one.
+    pub configuration: Configuration,
 }
 
 /// Why there is no vote.

@@ -26,6 +26,8 @@ pub(crate) struct Progress {
     pub(crate) recovering: bool,
     /// The configuration that is durable there.
     pub(crate) configuration: ConfigurationId,
+    /// Whether it has fetched since the leader last looked.
+    pub(crate) has_fetched: bool,
     /// The fetch that waits for news.
     pub(crate) parked: Option<FetchRequest>,
     lag: Option<Lag>,
@@ -34,7 +36,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) const fn new(incarnation: Incarnation) -> Self {
         let configuration = ConfigurationId { generation: 0, epoch: 0, version: 0 };
-        Self { incarnation, matched: None, recovering: false, configuration, parked: None, lag: None }
+        Self { incarnation, matched: None, recovering: false, configuration, has_fetched: false, parked: None, lag: None }
     }
 
     /// Takes an acknowledgement (rule R4): it counts when it comes with the leader's epoch, and not from a replica that

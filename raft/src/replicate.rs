@@ -14,20 +14,24 @@ use crate::role::Role;
 
 impl Raft {
     pub(crate) fn on_fetch_response(&mut self, from: Peer, response: FetchResponse, out: &mut Vec<Effect>) {
+        let is_leader = response.body != FetchBody::NotLeader;
+        if is_leader && response.epoch == self.epoch && matches!(self.role, Role::Unattached(_)) {
+            return self.follow(from.key, out);
+        }
         let Role::Follower(follower) = &self.role else { return };
-        if follower.leader != from.key {
+        if follower.leader != from.key || response.epoch != self.epoch {
             return;
         }
-        if response.body == FetchBody::NotLeader {
+        if !is_leader {
             // Believed on the spot, also in a session that lives: else a partition could stay without a leader for ever.
-            let hint = response.leader.filter(|leader| *leader != from.key && response.epoch == self.epoch);
+            let hint = response.leader.filter(|leader| *leader != from.key);
             self.become_unattached(hint);
             if let Some(leader) = hint {
                 self.follow(leader, out);
             }
             return;
         }
-        if self.is_busy() || response.epoch != self.epoch || self.is_stale(&response) {
+        if self.is_busy() || self.is_stale(&response) {
             return;
         }
         if let Role::Follower(follower) = &mut self.role {

@@ -89,7 +89,6 @@ impl Raft {
         if self.check_quorum_deadline() <= now && !broken(Mutation::NoCheckQuorum) {
             return self.resign(now, &[], out);
         }
-        self.announce(now, out);
         self.update_commit();
         if self.cannot_commit() {
             return self.resign(now, &[], out);
@@ -100,6 +99,7 @@ impl Raft {
         self.update_in_sync(now);
         self.update_high_watermark();
         self.serve(out);
+        self.announce(now, out);
         self.settle_transfer(now, out);
     }
 
@@ -113,20 +113,29 @@ impl Raft {
         clean < self.configuration.majority() && !broken(Mutation::StayUncommittable)
     }
 
-    /// Tells those who do not fetch in this epoch who leads.
+    /// Tells those who do not fetch who leads: at first, and again whenever one has not fetched for a session timeout.
     fn announce(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let epoch = self.epoch;
         let again = now.after(self.settings.session_timeout);
-        let Some(leader) = self.as_leader().filter(|leader| leader.announce_at <= now) else { return };
-        let silent = |key: &ReplicaKey| *key != self.me.key && !leader.progress.contains_key(key);
-        let silent: Vec<ReplicaKey> = self.configuration.members().filter(silent).collect();
-        for key in &silent {
-            self.send(*key, Message::BeginEpoch(BeginEpoch { epoch }), out);
+        let Some(leader) = self.as_leader() else { return };
+        let is_due = leader.announce_at <= now;
+        let waits = |key: &ReplicaKey| leader.progress.get(key).is_some_and(|progress| progress.parked.is_some());
+        let absent = |key: &ReplicaKey| *key != self.me.key && !waits(key);
+        let absent: Vec<ReplicaKey> = self.configuration.members().filter(absent).collect();
+        let has_fetched = |key| leader.progress.get(&key).is_some_and(|progress| progress.has_fetched);
+        for key in absent.iter().copied().filter(|key| is_due && !has_fetched(*key)) {
+            self.send(key, Message::BeginEpoch(BeginEpoch { epoch }), out);
         }
-        let heard = silent.iter().any(|key| self.sessions.is_up(*key));
-        if let Some(leader) = self.as_leader_mut() {
-            leader.announce_at = if heard { again } else { Instant::NEVER };
+        let any_heard = absent.iter().any(|key| self.sessions.is_up(*key));
+        let Some(leader) = self.as_leader_mut() else { return };
+        if is_due {
+            leader.progress.values_mut().for_each(|progress| progress.has_fetched = false);
         }
+        leader.announce_at = match leader.announce_at {
+            _ if !any_heard => Instant::NEVER,
+            at if is_due || at == Instant::NEVER => again,
+            at => at,
+        };
     }
 
     /// A new incarnation of a replica speaks: what the last one acknowledged is void (rule R12).

@@ -233,6 +233,10 @@ impl World {
 
     pub(crate) fn raise_start(&mut self, at: usize, start: Offset) {
         let host = &mut self.hosts[at];
+        // That records may go is put behind what was put before.
+        for (_, records, is_start) in &mut host.puts {
+            records.drain(..).for_each(|record| host.store.apply(&record, *is_start));
+        }
         host.log.raise_start(start);
         host.disk.durable.raise_start(start);
         host.store.log_start = host.store.log_start.max(start);
