@@ -38,7 +38,14 @@ impl Raft {
     }
 
     /// Enters the epoch of a candidate, with or without a vote for it, in one put.
-    fn take_epoch(&mut self, now: Instant, candidate: ReplicaKey, request: &VoteRequest, granted: bool, out: &mut Vec<Effect>) {
+    fn take_epoch(
+        &mut self,
+        now: Instant,
+        candidate: ReplicaKey,
+        request: &VoteRequest,
+        granted: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let later = request.epoch > self.epoch;
         if later && self.as_leader().is_some() && broken(Mutation::IgnoreLaterEpoch) {
             return;
@@ -81,13 +88,7 @@ impl Raft {
         Ok(())
     }
 
-    pub(crate) fn on_vote_response(
-        &mut self,
-        now: Instant,
-        from: Peer,
-        response: VoteResponse,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn on_vote_response(&mut self, now: Instant, from: Peer, response: VoteResponse, out: &mut Vec<Effect>) {
         if let Some(configuration) = response.configuration {
             self.adopt(configuration, out);
         }

@@ -59,9 +59,8 @@ impl EpochCache {
     /// The last epoch of the durable prefix of the log: it and all before it begin within what is durable, and each of
     /// their markers is durable itself.
     pub(crate) fn durable_epoch(&self, durable_end: Offset) -> LeaderEpoch {
-        let counts = |entry: &&Entry| {
-            entry.start <= durable_end && (entry.durable || broken(Mutation::CountMarkerBeforePut))
-        };
+        let counts =
+            |entry: &&Entry| entry.start <= durable_end && (entry.durable || broken(Mutation::CountMarkerBeforePut));
         self.entries.iter().take_while(counts).last().map_or(0, |entry| entry.epoch)
     }
 
@@ -94,7 +93,8 @@ impl EpochCache {
 
     /// Forgets everything but the epoch of the last deleted record: the log begins anew.
     pub(crate) fn reset(&mut self, below: Option<EpochStart>) {
-        self.entries = below.map(|known| Entry { epoch: known.epoch, start: known.start, durable: false }).into_iter().collect();
+        self.entries =
+            below.map(|known| Entry { epoch: known.epoch, start: known.start, durable: false }).into_iter().collect();
     }
 
     /// Drops what lies wholly below the log start offset. The newest entry below it stays, so that the epoch before the

@@ -8,6 +8,7 @@ use crate::message::{FetchBody, FetchRequest, FetchResponse, Message};
 use crate::mutation::{Mutation, broken};
 use crate::position::EpochStart;
 use crate::progress::Progress;
+use crate::quorum::nth_largest;
 use crate::raft::Raft;
 use crate::role::Leader;
 
@@ -104,13 +105,16 @@ impl Raft {
         (needed && allowed).then_some(FetchBody::Reset { start: self.log.start, below })
     }
 
-    /// How far a replica may be told of the log. A witness stays behind what every in-sync replica holds durably, the leader
-    /// included: so whoever of them is left gets its vote (rule R14). `None`: nothing of this epoch.
+    /// How far a replica may be told of the log; `None`: nothing of this epoch. A witness is told what every in-sync replica
+    /// holds durably, the leader included, so that whoever of them is left gets its vote, and of that only what enough data
+    /// voters hold to be committed with it, so that it never remembers what nobody else may have (rule R14).
     fn limit_of(&self, leader: &Leader, key: ReplicaKey) -> Option<Offset> {
         if !self.configuration.is_witness(key) || broken(Mutation::WitnessAtOnce) {
             return Some(self.log.end);
         }
-        leader.in_sync.members().map(|member| self.match_of(member)).min().flatten()
+        let held = self.configuration.data_voters().map(|voter| self.match_of(voter)).collect();
+        let committable = nth_largest(held, self.configuration.majority() - 1);
+        leader.in_sync.members().map(|member| self.match_of(member)).min().flatten().min(committable)
     }
 
     /// Whether an answer without records and markers tells the follower something.

@@ -26,7 +26,9 @@ impl Raft {
     /// Why the leader would refuse a change; `None`: it would not.
     #[must_use]
     pub fn change_blocked(&self) -> Option<ChangeBlocked> {
-        let Some(leader) = self.as_leader().filter(|_| self.takes_part()) else { return Some(ChangeBlocked::NotLeader) };
+        let Some(leader) = self.as_leader().filter(|_| self.takes_part()) else {
+            return Some(ChangeBlocked::NotLeader);
+        };
         if self.adopting.is_some() || leader.transfer.is_some() {
             return Some(ChangeBlocked::Busy);
         }
@@ -70,7 +72,10 @@ impl Raft {
             Change::AddVoter(voter) if voter.role == VoterRole::Data => {
                 self.match_of(voter.key).is_some_and(|matched| matched >= self.high_watermark)
                     && self.sessions.is_up(voter.key)
-                    && !self.as_leader().and_then(|leader| leader.progress.get(&voter.key)).is_some_and(|p| p.recovering)
+                    && !self
+                        .as_leader()
+                        .and_then(|leader| leader.progress.get(&voter.key))
+                        .is_some_and(|p| p.recovering)
             }
             Change::AddVoter(_) => true,
             Change::RemoveVoter(key) => key != self.me.key,

@@ -36,7 +36,15 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) const fn new(incarnation: Incarnation) -> Self {
         let configuration = ConfigurationId { generation: 0, epoch: 0, version: 0 };
-        Self { incarnation, matched: None, recovering: false, configuration, has_fetched: false, parked: None, lag: None }
+        Self {
+            incarnation,
+            matched: None,
+            recovering: false,
+            configuration,
+            has_fetched: false,
+            parked: None,
+            lag: None,
+        }
     }
 
     /// Takes an acknowledgement (rule R4): it counts when it comes with the leader's epoch, and not from a replica that

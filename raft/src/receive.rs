@@ -60,8 +60,16 @@ impl Raft {
             Fence::Known => true,
             Fence::Newer => {
                 self.void_progress(from);
+                self.leave_leader(from.key);
                 true
             }
+        }
+    }
+
+    /// The process of the leader has started again, or its broker has another disk: it leads no longer.
+    fn leave_leader(&mut self, key: ReplicaKey) {
+        if matches!(&self.role, Role::Follower(follower) if follower.leader == key) {
+            self.become_unattached(None);
         }
     }
 
@@ -70,17 +78,21 @@ impl Raft {
             return;
         }
         self.sessions.up(peer);
+        if let Role::Follower(follower) = &self.role
+            && follower.leader.broker == peer.key.broker
+            && follower.leader != peer.key
+        {
+            let leader = follower.leader;
+            self.leave_leader(leader);
+        }
         match &mut self.role {
             Role::Unattached(unattached) if unattached.hint == Some(peer.key) => {
                 self.follow(peer.key, out);
             }
             Role::Follower(follower) if follower.leader == peer.key => follower.waiting = false,
             Role::Leader(leader) => leader.announce_at = now,
-            Role::Unattached(_)
-            | Role::Follower(_)
-            | Role::Prospective(_)
-            | Role::Candidate(_)
-            | Role::Resigned(_) => {}
+            Role::Unattached(_) | Role::Follower(_) | Role::Prospective(_) | Role::Candidate(_) | Role::Resigned(_) => {
+            }
         }
     }
 

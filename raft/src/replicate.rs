@@ -124,7 +124,8 @@ impl Raft {
             return;
         }
         follower.unanimous |= response.unanimous;
-        let target = if broken(Mutation::RecoverToHighWatermark) { Some(response.high_watermark) } else { response.commit };
+        let target =
+            if broken(Mutation::RecoverToHighWatermark) { Some(response.high_watermark) } else { response.commit };
         follower.recover_to = follower.recover_to.or(target);
         self.high_watermark = self.high_watermark.max(response.high_watermark.min(self.log.end));
         let start = response.log_start.min(self.high_watermark);

@@ -106,7 +106,9 @@ impl Raft {
     /// Whether too many voters recover for the epoch's start to be committed: they would wait for the leader, and it for them.
     /// An election by all ends that (rule R13).
     fn cannot_commit(&self) -> bool {
-        let Some(leader) = self.as_leader().filter(|leader| leader.commit.is_none() && !leader.unanimous) else { return false };
+        let Some(leader) = self.as_leader().filter(|leader| leader.commit.is_none() && !leader.unanimous) else {
+            return false;
+        };
         let recovers = |key| leader.progress.get(&key).is_some_and(|progress| progress.recovering);
         let voters = &self.configuration.voters;
         let clean = voters.iter().filter(|voter| !recovers(voter.key)).count();

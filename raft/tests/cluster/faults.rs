@@ -135,7 +135,10 @@ impl World {
     /// A broker comes back with an empty disk, which has another directory id.
     fn wipe(&mut self, at: usize) {
         let whole = self.hosts.iter().all(|host| host.raft.as_ref().is_none_or(|raft| !raft.status().recovering));
-        let wiped = self.hosts.iter().any(|host| host.key.directory != key(self.index(host.key), self.index(host.key) as u128 + 1).directory);
+        let wiped = self
+            .hosts
+            .iter()
+            .any(|host| host.key.directory != key(self.index(host.key), self.index(host.key) as u128 + 1).directory);
         let may = self.lossy.is_none() && whole && !wiped && self.plan.voters >= 3;
         if !may || self.hosts[at].raft.is_none() {
             return;
@@ -145,7 +148,8 @@ impl World {
         self.lossy = Some(at);
         let host = &mut self.hosts[at];
         host.key = key(at, 100 + at as u128);
-        (host.log, host.disk, host.store, host.unclean) = (Records::default(), Disk::default(), Store::default(), false);
+        (host.log, host.disk, host.store, host.unclean) =
+            (Records::default(), Disk::default(), Store::default(), false);
         self.reset_connections(at);
         let back = self.now + self.dice.between(1_000, 200_000);
         self.at(back, Happening::Restart { at });

@@ -19,8 +19,7 @@ pub(crate) struct Hearing {
 impl World {
     pub(crate) fn send(&mut self, from: usize, to: ReplicaKey, message: Message, payload: Vec<Rec>) {
         let host = &self.hosts[from];
-        let envelope =
-            Envelope { from: Peer { key: host.key, incarnation: host.incarnation }, to, message };
+        let envelope = Envelope { from: Peer { key: host.key, incarnation: host.incarnation }, to, message };
         let times = 1 + u64::from(!self.healed && self.dice.chance(self.plan.duplicates));
         for _ in 0..times {
             let delay = self.dice.between(self.plan.delay.0, self.plan.delay.1);

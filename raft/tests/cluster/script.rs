@@ -164,7 +164,8 @@ impl Stage {
         self.crash(at, true, 0);
         let host = &mut self.world.hosts[at];
         host.key = key(at, 100 + at as u128);
-        (host.log, host.disk, host.store, host.unclean) = (Records::default(), Disk::default(), Store::default(), false);
+        (host.log, host.disk, host.store, host.unclean) =
+            (Records::default(), Disk::default(), Store::default(), false);
     }
 
     fn deliver_kept(&mut self, word: &str) {

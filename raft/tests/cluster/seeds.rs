@@ -53,7 +53,8 @@ fn seeds_keep_every_invariant() {
         let parts: Vec<_> = (0..2)
             .map(|part| {
                 let mine: Vec<u64> = seeds.iter().copied().filter(|seed| seed % 2 == part).collect();
-                scope.spawn(move || mine.into_iter().filter_map(|seed| Some((seed, failure(seed)?))).collect::<Vec<_>>())
+                scope
+                    .spawn(move || mine.into_iter().filter_map(|seed| Some((seed, failure(seed)?))).collect::<Vec<_>>())
             })
             .collect();
         parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
@@ -92,8 +93,18 @@ fn seeds_reach_what_they_are_for() {
         (world.keeps_trace, world.talkative) = (true, true);
         world.run();
         let wanted = [
-            "cuts its log", "begins anew", "has recovered", "diverging", "leads epoch", "recovering", "as successor",
-            "crashes", "learners", "is wiped", "denied", "log start",
+            "cuts its log",
+            "begins anew",
+            "has recovered",
+            "diverging",
+            "leads epoch",
+            "recovering",
+            "as successor",
+            "crashes",
+            "learners",
+            "is wiped",
+            "denied",
+            "log start",
         ];
         for line in &world.trace {
             seen.extend(wanted.iter().filter(|word| line.contains(**word)));

@@ -15,18 +15,45 @@ use crate::store::Rec;
 /// Something that happens at a moment.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Deliver { envelope: Envelope, payload: Vec<Rec> },
-    PutDone { at: usize, incarnation: u64, token: u64 },
-    FlushDone { at: usize, incarnation: u64, upto: Offset, cuts: u64 },
-    CutDone { at: usize, incarnation: u64, to: Offset, cuts: u64 },
-    Timer { at: usize, incarnation: u64 },
+    Deliver {
+        envelope: Envelope,
+        payload: Vec<Rec>,
+    },
+    PutDone {
+        at: usize,
+        incarnation: u64,
+        token: u64,
+    },
+    FlushDone {
+        at: usize,
+        incarnation: u64,
+        upto: Offset,
+        cuts: u64,
+    },
+    CutDone {
+        at: usize,
+        incarnation: u64,
+        to: Offset,
+        cuts: u64,
+    },
+    Timer {
+        at: usize,
+        incarnation: u64,
+    },
     /// Sessions, and what the cluster's operator looks at.
     Tick,
     Produce,
     Fault,
-    Restart { at: usize },
-    Unblock { from: usize, to: usize },
-    Unstall { at: usize },
+    Restart {
+        at: usize,
+    },
+    Unblock {
+        from: usize,
+        to: usize,
+    },
+    Unstall {
+        at: usize,
+    },
 }
 
 /// A rule that was seen broken.

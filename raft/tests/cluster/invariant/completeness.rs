@@ -32,7 +32,8 @@ pub(super) fn check_commit(world: &mut World, at: usize, status: &Status) -> Che
     let new: Vec<(i64, Rec)> =
         (known..commit).filter_map(|offset| Some((offset, world.hosts[at].log.get(offset)?))).collect();
     let later: Vec<usize> = world.leaders();
-    let is_later = |host: &usize| world.hosts[*host].raft.as_ref().is_some_and(|raft| raft.status().epoch > status.epoch);
+    let is_later =
+        |host: &usize| world.hosts[*host].raft.as_ref().is_some_and(|raft| raft.status().epoch > status.epoch);
     let later: Vec<usize> = later.into_iter().filter(is_later).collect();
     for (offset, record) in new {
         let entry = world.ghost.committed.entry(offset).or_insert((record, status.epoch));

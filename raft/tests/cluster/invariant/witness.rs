@@ -17,7 +17,9 @@ pub(super) fn check(world: &World) -> Checked {
         return Ok(());
     }
     for key in leads.in_sync_full() {
-        let Some(host) = world.hosts[world.index(key)].raft.as_ref().filter(|raft| raft.me().key == key) else { continue };
+        let Some(host) = world.hosts[world.index(key)].raft.as_ref().filter(|raft| raft.me().key == key) else {
+            continue;
+        };
         let held = host.status();
         let durable = world.hosts[world.index(key)].disk.durable.end() >= held.position.offset;
         let known = (held.acknowledged.epoch, held.acknowledged.offset);
