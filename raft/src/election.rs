@@ -82,7 +82,7 @@ impl Raft {
         if !request.pre && given && !broken(Mutation::VoteTwice) {
             return Err(Denial::Voted);
         }
-        if request.position < self.position() && !broken(Mutation::VoteForAnyPosition) {
+        if request.position < self.log.vote_position() && !broken(Mutation::VoteForAnyPosition) {
             return Err(Denial::Position);
         }
         Ok(())

@@ -42,9 +42,6 @@ impl EpochCache {
         if marker.epoch <= self.latest() {
             return false;
         }
-        if broken(Mutation::ForgetEmptyEpochs) {
-            self.entries.retain(|entry| entry.start < marker.start);
-        }
         self.entries.push(Entry { epoch: marker.epoch, start: marker.start, durable: false });
         true
     }

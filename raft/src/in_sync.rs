@@ -108,7 +108,8 @@ impl Raft {
             return true;
         }
         let told = leader.witness_told.filter(|_| !broken(Mutation::JoinBehindWitness)).unwrap_or(0);
-        let committed = leader.commit.filter(|_| !broken(Mutation::JoinBehind)).unwrap_or(0);
-        self.high_watermark >= leader.start && matched >= committed.max(leader.start).max(told)
+        // What the majority holds, not the high watermark: that may wait for this very replica to join.
+        let Some(commit) = leader.commit else { return false };
+        matched >= told && (matched >= commit || broken(Mutation::JoinBehind))
     }
 }

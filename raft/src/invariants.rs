@@ -50,6 +50,8 @@ impl Raft {
         holds(self.high_watermark <= limit, "high watermark <= commit")?;
         holds(leader.commit.is_none_or(|commit| commit >= leader.start), "commit >= start of the epoch")?;
         holds(leader.in_sync.contains(self.me.key), "a leader is in sync")?;
+        let counted = leader.progress.values().filter(|progress| progress.recovering && progress.matched.is_some());
+        holds(counted.count() == 0, "what a recovering replica acknowledges is not counted")?;
         for key in leader.in_sync.full().filter(|key| *key != self.me.key) {
             let progress = leader.progress.get(&key);
             holds(progress.is_some_and(|progress| !progress.recovering), "who is in sync has lost nothing")?;

@@ -52,6 +52,13 @@ impl LogState {
         Position { epoch: self.cache.latest(), offset: self.end }
     }
 
+    /// The position that candidates and voters compare.
+    pub(crate) fn vote_position(&self) -> Position {
+        let position = self.position();
+        let of_last_record = || self.cache.newest_below(self.end).map_or(0, |known| known.epoch);
+        if broken(Mutation::VoteWithoutMarkers) { Position { epoch: of_last_record(), ..position } } else { position }
+    }
+
     /// The prefix that is as durable as `mode` asks (rule R4).
     pub(crate) fn acknowledged(&self, mode: FlushMode) -> Acknowledged {
         let in_memory = mode == FlushMode::PageCache && self.volatile == Volatile::Set;

@@ -32,8 +32,8 @@ impl Raft {
         if self.adopting.is_some() || leader.transfer.is_some() {
             return Some(ChangeBlocked::Busy);
         }
-        let committed = leader.commit.is_some_and(|commit| self.held_by_majority() >= Some(commit))
-            && self.high_watermark >= leader.start;
+        // What the majority holds, not the high watermark: that may wait for ever for a voter that is to be replaced.
+        let committed = leader.commit.is_some_and(|commit| self.held_by_majority() >= Some(commit));
         if !committed && !broken(Mutation::ChangeBeforeCommit) {
             return Some(ChangeBlocked::Uncommitted);
         }
@@ -70,7 +70,8 @@ impl Raft {
         match change {
             Change::AddLearner(_) | Change::RemoveLearner(_) => true,
             Change::AddVoter(voter) if voter.role == VoterRole::Data => {
-                self.match_of(voter.key).is_some_and(|matched| matched >= self.high_watermark)
+                let commit = self.as_leader().and_then(|leader| leader.commit);
+                self.match_of(voter.key).is_some_and(|matched| Some(matched) >= commit)
                     && self.sessions.is_up(voter.key)
                     && !self
                         .as_leader()

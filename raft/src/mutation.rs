@@ -8,8 +8,8 @@ pub enum Mutation {
     AdoptEpochBeforeLog,
     /// R1: votes are given whatever the candidate's position.
     VoteForAnyPosition,
-    /// R2: an epoch without records is forgotten when the next begins.
-    ForgetEmptyEpochs,
+    /// R2: an epoch counts from its first record on, not from its marker.
+    VoteWithoutMarkers,
     /// R3: a vote is answered before it is durable.
     VoteBeforePut,
     /// R3: a second vote is given in the same epoch.
@@ -91,7 +91,7 @@ impl Mutation {
     pub const ALL: &'static [Self] = &[
         Self::AdoptEpochBeforeLog,
         Self::VoteForAnyPosition,
-        Self::ForgetEmptyEpochs,
+        Self::VoteWithoutMarkers,
         Self::VoteBeforePut,
         Self::VoteTwice,
         Self::CountEarlierEpoch,

@@ -54,7 +54,7 @@ impl Progress {
         if counts && (!recovering || broken(Mutation::CountRecovering)) {
             self.matched = self.matched.max(Some(acknowledged.offset));
         }
-        self.recovering = recovering && self.matched.is_none();
+        self.recovering = recovering && (self.matched.is_none() || broken(Mutation::CountRecovering));
         if let Some(parked) = &mut self.parked {
             (parked.acknowledged, parked.recovering) = (acknowledged, recovering);
         }

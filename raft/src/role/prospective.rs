@@ -39,7 +39,7 @@ impl Raft {
     /// Sends a vote request to every other voter.
     pub(crate) fn ask_voters(&self, pre: bool, transfer: Option<ReplicaKey>, out: &mut Vec<Effect>) {
         let (epoch, configuration) = (self.epoch, self.configuration.clone());
-        let request = VoteRequest { epoch, pre, transfer, position: self.position(), configuration };
+        let request = VoteRequest { epoch, pre, transfer, position: self.log.vote_position(), configuration };
         for voter in self.configuration.voters.iter().filter(|voter| voter.key != self.me.key) {
             self.send(voter.key, Message::Vote(request.clone()), out);
         }

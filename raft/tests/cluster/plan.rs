@@ -25,12 +25,16 @@ pub(crate) enum Profile {
     Members,
     /// Retention follows the high watermark closely.
     Retention,
+    /// Few records, many short leaderships and crashes, slow disks: what figure 8 of the Raft paper is about.
+    Figure8,
+    /// Members change all the time, disks are slow.
+    Churn,
     /// A disk is wiped and its broker comes back.
     Wipe,
 }
 
 impl Profile {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Calm,
         Self::Mixed,
         Self::Storm,
@@ -40,6 +44,8 @@ impl Profile {
         Self::Members,
         Self::Retention,
         Self::Wipe,
+        Self::Figure8,
+        Self::Churn,
     ];
 }
 
@@ -116,6 +122,19 @@ impl Plan {
                 plan.fault_every = 30_000;
             }
             Profile::Retention => (plan.retention, plan.cuts, plan.crashes) = (400, 300, 200),
+            Profile::Figure8 => {
+                (plan.cuts, plan.crashes, plan.power, plan.rot) = (700, 500, 500, 0);
+                (plan.fault_every, plan.produce_every) = (40_000, dice.pick(&[30_000, 150_000]));
+                (plan.put, plan.flush) = ((100, dice.pick(&[3_000, 40_000])), (100, dice.pick(&[3_000, 40_000])));
+                plan.faults_until = 4_000_000;
+            }
+            Profile::Churn => {
+                (plan.voters, plan.spares, plan.rot, plan.changes) = (5, 1, 0, 950);
+                (plan.cuts, plan.crashes) = (40, 40);
+                (plan.fault_every, plan.flush) = (4_000, (100, 60_000));
+                plan.settings.ack_policy = AckPolicy::Quorum;
+                plan.faults_until = 1_500_000;
+            }
             Profile::Wipe => (plan.spares, plan.wipes, plan.cuts, plan.crashes) = (0, 100, 400, 200),
         }
         plan
@@ -124,7 +143,7 @@ impl Plan {
     fn base(seed: u64, profile: Profile, dice: &mut Dice) -> Self {
         let settings = Settings {
             ack_policy: dice.pick(&[AckPolicy::InSync, AckPolicy::Quorum]),
-            min_in_sync: dice.pick(&[1, 2, 2]),
+            min_in_sync: dice.pick(&[1, 2, 2, 3]),
             flush: FlushMode::Durable,
             unclean_recovery: UncleanRecovery::Unanimous,
             session_timeout: Duration::from_millis(dice.pick(&[100, 200])),
