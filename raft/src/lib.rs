@@ -78,7 +78,7 @@ pub use identity::{Peer, ReplicaKey};
 pub use invariants::Violation;
 pub use membership::ChangeBlocked;
 pub use message::{
-    Ack, BeginEpoch, Denial, EndEpoch, Envelope, FetchBody, FetchRequest, FetchResponse, Message, VoteRequest,
+    Ack, BeginEpoch, Denial, EndEpoch, Envelope, Fenced, FetchBody, FetchRequest, FetchResponse, Message, VoteRequest,
     VoteResponse,
 };
 pub use position::{Acknowledged, EpochStart, Position, Span};

@@ -102,11 +102,14 @@ impl Raft {
         }
         let forced = configuration.id.generation > self.configuration.id.generation;
         out.push(Effect::Configured(configuration.clone()));
+        let is_new = !configuration.members().eq(self.configuration.members());
         self.configuration = configuration;
         if forced && self.as_leader().is_some() {
             self.become_unattached(None);
         }
-        if let Some(leader) = self.as_leader_mut() {
+        if let Some(leader) = self.as_leader_mut()
+            && is_new
+        {
             // New members learn who leads.
             leader.announce_at = millrace_types::Instant::ZERO;
         }

@@ -31,6 +31,8 @@ pub enum Message {
     BeginEpoch(BeginEpoch),
     /// A leader says that it leads no longer (KIP-595 EndQuorumEpoch).
     EndEpoch(EndEpoch),
+    /// Tells a leader that its epoch is over.
+    Fenced(Fenced),
     /// A follower asks for what comes behind its position, and says what it holds durably.
     Fetch(FetchRequest),
     /// The leader's answer.
@@ -93,6 +95,15 @@ pub struct VoteResponse {
 pub struct BeginEpoch {
     /// The epoch that the sender leads.
     pub epoch: LeaderEpoch,
+}
+
+/// Answers a [`BeginEpoch`] of an epoch that is over: whoever sent it may be no member any more, and so nobody else tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fenced {
+    /// The present epoch.
+    pub epoch: LeaderEpoch,
+    /// Its leader, where known.
+    pub leader: Option<ReplicaKey>,
 }
 
 /// Says that a leadership is over.

@@ -4,7 +4,7 @@ use millrace_types::{BrokerId, Instant, LeaderEpoch};
 
 use crate::effect::Effect;
 use crate::identity::{Peer, ReplicaKey};
-use crate::message::{Envelope, Message};
+use crate::message::{Envelope, Fenced, Message};
 use crate::mutation::{Mutation, broken};
 use crate::puts::After;
 use crate::raft::Raft;
@@ -33,9 +33,14 @@ impl Raft {
         match message {
             Message::Vote(request) => self.on_vote(now, from, &request, out),
             Message::VoteResponse(response) => self.on_vote_response(now, from, response, out),
-            Message::BeginEpoch(begin) => {
-                if begin.epoch == self.epoch {
-                    self.follow(from.key, out);
+            Message::BeginEpoch(begin) if begin.epoch == self.epoch => self.follow(from.key, out),
+            Message::BeginEpoch(_) => {
+                let fenced = Fenced { epoch: self.epoch, leader: self.leader() };
+                self.send(from.key, Message::Fenced(fenced), out);
+            }
+            Message::Fenced(fenced) => {
+                if let Some(leader) = fenced.leader.filter(|_| fenced.epoch == self.epoch) {
+                    self.follow(leader, out);
                 }
             }
             Message::EndEpoch(end) => self.on_end_epoch(now, from, &end, out),
@@ -57,7 +62,7 @@ impl Raft {
         }
         match self.sessions.observe(from) {
             Fence::Stale => false,
-            Fence::Known => true,
+            Fence::Known | Fence::First => true,
             Fence::Newer => {
                 self.void_progress(from);
                 self.leave_leader(from.key);
@@ -68,8 +73,15 @@ impl Raft {
 
     /// The process of the leader has started again, or its broker has another disk: it leads no longer.
     fn leave_leader(&mut self, key: ReplicaKey) {
-        if matches!(&self.role, Role::Follower(follower) if follower.leader == key) {
-            self.become_unattached(None);
+        match &mut self.role {
+            Role::Follower(follower) if follower.leader == key => self.become_unattached(None),
+            Role::Unattached(unattached) if unattached.hint == Some(key) => unattached.hint = None,
+            Role::Unattached(_)
+            | Role::Follower(_)
+            | Role::Prospective(_)
+            | Role::Candidate(_)
+            | Role::Leader(_)
+            | Role::Resigned(_) => {}
         }
     }
 
@@ -163,6 +175,7 @@ impl Message {
             Self::VoteResponse(response) => response.epoch,
             Self::BeginEpoch(begin) => begin.epoch,
             Self::EndEpoch(end) => end.epoch,
+            Self::Fenced(fenced) => fenced.epoch,
             Self::Fetch(request) => request.epoch,
             Self::FetchResponse(response) => response.epoch,
             Self::Ack(ack) => ack.epoch,

@@ -13,7 +13,9 @@ pub(crate) enum Fence {
     Stale,
     /// The one that is known.
     Known,
-    /// A later start than the known one, or the first that is seen.
+    /// The first that is seen of the replica.
+    First,
+    /// A later start than the known one.
     Newer,
 }
 
@@ -37,9 +39,10 @@ impl Sessions {
         match self.newest.get(&peer.key) {
             Some(known) if peer.incarnation < *known => Fence::Stale,
             Some(known) if peer.incarnation == *known => Fence::Known,
-            Some(_) | None => {
+            known => {
+                let fence = if known.is_some() { Fence::Newer } else { Fence::First };
                 self.newest.insert(peer.key, peer.incarnation);
-                Fence::Newer
+                fence
             }
         }
     }

@@ -49,7 +49,9 @@ impl Raft {
 
     /// Whether the replica may ask for votes. Who hears no majority need not: it could not win.
     pub(crate) fn may_campaign(&self) -> bool {
-        let clean = !self.recovering || self.settings.unclean_recovery == UncleanRecovery::Unanimous;
+        // A configuration that an operator has forced, and no leader has taken over yet, is the operator's word.
+        let forced = self.configuration.id.generation > 0 && self.configuration.id.epoch == 0;
+        let clean = !self.recovering || forced || self.settings.unclean_recovery == UncleanRecovery::Unanimous;
         let fit = self.takes_part() && !self.stalled && !self.is_busy() && clean;
         let heard = self.configuration.voters.iter().filter(|voter| self.is_heard(voter.key)).count();
         fit && self.configuration.is_data_voter(self.me.key) && heard >= self.configuration.majority()

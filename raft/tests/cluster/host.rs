@@ -29,8 +29,8 @@ pub(crate) struct Host {
     pub(crate) paused_until: u64,
     pub(crate) stalled: bool,
     timer: u64,
-    /// Whether puts and flushes hang, in scripts.
-    pub(crate) held: bool,
+    /// Whether puts hang, and whether flushes do, in scripts.
+    pub(crate) held: (bool, bool),
     /// The newest incarnation of each replica that has spoken to this process.
     pub(crate) heard: BTreeMap<ReplicaKey, u64>,
 }
@@ -57,7 +57,7 @@ impl Host {
             paused_until: 0,
             stalled: false,
             timer: u64::MAX,
-            held: false,
+            held: (false, false),
             heard: BTreeMap::new(),
         }
     }
@@ -136,8 +136,11 @@ impl World {
     }
 
     fn carry_out(&mut self, at: usize, effect: Effect, is_start: bool, payload: &[Rec]) {
-        if let Some(line) = print::effect(self.hosts[at].key, &effect, self.talkative) {
-            self.note(line);
+        if self.keeps_trace {
+            let role = self.hosts[at].raft.as_ref().map(|raft| format!("{:?}", raft.status().role).to_lowercase());
+            if let Some(line) = print::effect(self.hosts[at].key, &effect, &role.unwrap_or_default(), self.talkative) {
+                self.note(line);
+            }
         }
         match effect {
             Effect::Put { token, records } => self.put(at, token, records, is_start),
@@ -248,14 +251,16 @@ impl World {
     }
 
     /// One flush at a time, soon after an append where that is waited for, else rarely.
-    fn schedule_flush(&mut self, at: usize) {
+    pub(crate) fn schedule_flush(&mut self, at: usize) {
         let host = &self.hosts[at];
-        if host.flush.is_some() || host.raft.is_none() || host.held || host.disk.flushed >= host.log.end() {
+        if host.flush.is_some() || host.raft.is_none() || host.held.1 || host.disk.flushed >= host.log.end() {
             return;
         }
         let durable = self.plan.settings.flush == millrace_raft::FlushMode::Durable;
         let delay = self.dice.between(self.plan.flush.0, self.plan.flush.1);
-        let delay = if durable { delay } else { delay + self.dice.between(20_000, 300_000) };
+        let scripted = self.plan.produce_every == u64::MAX;
+        let rarely = if scripted { 250_000 } else { self.dice.between(20_000, 300_000) };
+        let delay = if durable { delay } else { delay + rarely };
         let host = &mut self.hosts[at];
         let upto = host.log.end();
         host.flush = Some(upto);

@@ -98,8 +98,7 @@ impl World {
     /// The others notice at once that a process is gone: its connections are reset.
     pub(crate) fn reset_connections(&mut self, gone: usize) {
         for at in 0..self.hosts.len() {
-            let hears = !self.blocked.contains(&(gone, at)) && self.hearing[at][gone].up.is_some();
-            if at != gone && hears {
+            if at != gone && self.hearing[at][gone].up.is_some() {
                 self.hearing[at][gone].up = None;
                 let (broker, heard) = (self.hosts[gone].key.broker, Instant::from_micros(self.now));
                 self.step(at, Event::SessionDown { broker, heard });

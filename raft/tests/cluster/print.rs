@@ -2,18 +2,18 @@
 
 use std::fmt::Display;
 
-use millrace_raft::{Configuration, Effect, Envelope, FetchBody, FetchRequest, FetchResponse, Message, ReplicaKey};
+use millrace_raft::{Configuration, Effect, Envelope, FetchBody, FetchRequest, FetchResponse, Message, Record, ReplicaKey};
 
 pub(crate) fn list<T: Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// What an effect tells, where that is worth a line.
-pub(crate) fn effect(of: ReplicaKey, effect: &Effect, talkative: bool) -> Option<String> {
+pub(crate) fn effect(of: ReplicaKey, effect: &Effect, role: &str, talkative: bool) -> Option<String> {
     Some(match effect {
         Effect::Leadership { epoch, leader: Some(leader) } if *leader == of => format!("{of} leads epoch {epoch}"),
         Effect::Leadership { epoch, leader: Some(leader) } => format!("{of} follows {leader} in epoch {epoch}"),
-        Effect::Leadership { epoch, leader: None } => format!("{of} has no leader in epoch {epoch}"),
+        Effect::Leadership { epoch, leader: None } => format!("{of} {role} in epoch {epoch}"),
         Effect::HighWatermark(offset) => format!("{of} high watermark {offset}"),
         Effect::InSync(keys) if keys.is_empty() => return None,
         Effect::InSync(keys) => format!("{of} in sync [{}]", list(keys)),
@@ -25,17 +25,34 @@ pub(crate) fn effect(of: ReplicaKey, effect: &Effect, talkative: bool) -> Option
         Effect::TransferRefused { to } => format!("{of} does not hand over to {to}"),
         Effect::RaiseLogStart { start } => format!("{of} log start {start}"),
         Effect::Append { from, upto } => format!("{of} appends {from}..{upto}"),
-        Effect::Put { records, .. } if talkative => format!("{of} puts {records:?}"),
+        Effect::Put { records, .. } if talkative => {
+            format!("{of} puts {}", records.iter().map(record).collect::<Vec<_>>().join(", "))
+        }
         Effect::Put { .. } | Effect::Send { .. } | Effect::Serve { .. } => return None,
     })
+}
+
+fn record(record: &Record) -> String {
+    match record {
+        Record::Term { epoch, voted_for: Some(voted_for) } => format!("epoch {epoch} vote for {voted_for}"),
+        Record::Term { epoch, voted_for: None } => format!("epoch {epoch} no vote"),
+        Record::Epoch(marker) => format!("marker {marker}"),
+        Record::Trunc { to, epoch } => format!("cut to {to} epoch {epoch}"),
+        Record::Reset { start, .. } => format!("reset to {start}"),
+        Record::Configuration(configuration) => format!("configuration {}", self::configuration(configuration)),
+        Record::Volatile(volatile) => format!("volatile {volatile}"),
+        Record::Recovering(recovering) => format!("recovering {recovering}"),
+        Record::WitnessEnd(end) => format!("witness end {end}"),
+    }
 }
 
 fn configuration(configuration: &Configuration) -> String {
     let voters: Vec<ReplicaKey> = configuration.voters.iter().map(|voter| voter.key).collect();
     let id = configuration.id;
+    let learners_text = list(&configuration.learners);
     let learners = if configuration.learners.is_empty() { "" } else { " learners " };
-    let (voters, names) = (list(&voters), list(&configuration.learners));
-    format!("{}.{}.{} voters {voters}{learners}{names}", id.generation, id.epoch, id.version)
+    let voters = list(&voters);
+    format!("{}.{}.{} voters [{voters}]{learners}{learners_text}", id.generation, id.epoch, id.version)
 }
 
 /// A message on its way.
@@ -57,6 +74,7 @@ pub(crate) fn message(envelope: &Envelope) -> String {
         }
         Message::BeginEpoch(begin) => format!("begin epoch {}", begin.epoch),
         Message::EndEpoch(end) => format!("end epoch {} successors [{}]", end.epoch, list(&end.successors)),
+        Message::Fenced(fenced) => format!("fenced, epoch {}", fenced.epoch),
         Message::Fetch(request) => fetch(request),
         Message::FetchResponse(response) => answer(response),
         Message::Ack(ack) => {

@@ -101,9 +101,13 @@ impl Stage {
             }
             "heal" => world.blocked.clear(),
             "keep" => links(words[0]).into_iter().for_each(|link| drop(world.kept.insert(link, Vec::new()))),
-            "deliver" => self.deliver_kept(words[0]),
-            "hold" => world.hosts[broker(words[0])].held = true,
-            "release" => world.hosts[broker(words[0])].held = false,
+            "deliver" => self.deliver_kept(words[0], words.get(1).map_or(usize::MAX, |count| number(count))),
+            "hold" => world.hosts[broker(words[0])].held = (true, true),
+            "hold-puts" => world.hosts[broker(words[0])].held.0 = true,
+            "release" => {
+                world.hosts[broker(words[0])].held = (false, false);
+                world.schedule_flush(broker(words[0]));
+            }
             "reset" => world.reset_connections(broker(words[0])),
             "refetch" => world.refetch(),
             "messages" => world.talkative = words[0] == "on",
@@ -119,6 +123,10 @@ impl Stage {
     fn event(&mut self, name: &str, words: &[&str]) {
         let world = &mut self.world;
         let at = broker(words[0]);
+        if name == "force" {
+            // The operator gives up what may have been acknowledged.
+            world.ghost = crate::invariant::Ghost::default();
+        }
         let event = match name {
             "transfer" => Event::Transfer { to: world.hosts[broker(words[1])].key },
             "stall" => Event::Stalled(true),
@@ -133,6 +141,8 @@ impl Stage {
                     "-learner" => Change::RemoveLearner(key),
                     "+voter" => Change::AddVoter(Voter { key, role: VoterRole::Data }),
                     "-voter" => Change::RemoveVoter(key),
+                    // The directory that the broker had before it was wiped.
+                    "-gone" => Change::RemoveVoter(crate::host::key(broker(words[2]), number(words[2]) as u128)),
                     other => panic!("unknown change {other:?}"),
                 })
             }
@@ -154,7 +164,7 @@ impl Stage {
             world.lossy = Some(at);
         }
         world.crash(at, power, kept, 0);
-        world.hosts[at].held = false;
+        world.hosts[at].held = (false, false);
         for hearing in &mut world.hearing[at] {
             hearing.up = None;
         }
@@ -168,10 +178,15 @@ impl Stage {
             (Records::default(), Disk::default(), Store::default(), false);
     }
 
-    fn deliver_kept(&mut self, word: &str) {
+    fn deliver_kept(&mut self, word: &str, count: usize) {
         for link in links(word) {
-            for (envelope, payload) in self.world.kept.remove(&link).unwrap_or_default() {
+            let mut kept = self.world.kept.remove(&link).unwrap_or_default();
+            let rest = kept.split_off(count.min(kept.len()));
+            for (envelope, payload) in kept {
                 self.world.deliver(envelope, &payload);
+            }
+            if !rest.is_empty() {
+                self.world.kept.insert(link, rest);
             }
         }
     }
@@ -183,7 +198,8 @@ impl Stage {
             let in_sync = if status.in_sync.is_empty() {
                 String::new()
             } else {
-                format!(" in sync [{}] latest {:?}", print::list(&status.in_sync), raft.latest())
+                let latest = raft.latest().map_or_else(|| "not told".to_owned(), |latest| latest.to_string());
+                format!(" in sync [{}] latest {latest}", print::list(&status.in_sync))
             };
             let recovering = if status.recovering { " recovering" } else { "" };
             let epochs: Vec<_> = raft.epochs().collect();

@@ -184,9 +184,10 @@ impl World {
             if incarnation.is_some_and(|incarnation| incarnation != host.incarnation) || host.raft.is_none() {
                 return;
             }
-            let disk = matches!(happening, Happening::PutDone { .. } | Happening::FlushDone { .. });
-            if host.paused_until > self.now || (host.held && disk) {
-                let when = if host.held && disk { self.now + 1_000 } else { host.paused_until };
+            let put = matches!(happening, Happening::PutDone { .. }) && host.held.0;
+            let flush = matches!(happening, Happening::FlushDone { .. }) && host.held.1;
+            if host.paused_until > self.now || put || flush {
+                let when = if put || flush { self.now + 1_000 } else { host.paused_until };
                 return self.at(when, happening);
             }
         }

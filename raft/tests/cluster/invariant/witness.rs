@@ -21,6 +21,10 @@ pub(super) fn check(world: &World) -> Checked {
             continue;
         };
         let held = host.status();
+        if key == leads.me().key && held.acknowledged.epoch < status.epoch {
+            // A new leader has not counted itself yet.
+            continue;
+        }
         let durable = world.hosts[world.index(key)].disk.durable.end() >= held.position.offset;
         let known = (held.acknowledged.epoch, held.acknowledged.offset);
         // A start reports what recovery has flushed one step later.
