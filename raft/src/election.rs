@@ -1,6 +1,8 @@
 //! Votes: who gets one, and when they are enough (rules R1, R3, R13, R16).
 
-use millrace_types::Instant;
+use std::collections::BTreeMap;
+
+use millrace_types::{Incarnation, Instant};
 
 use crate::effect::Effect;
 use crate::identity::{Peer, ReplicaKey};
@@ -8,6 +10,15 @@ use crate::message::{Denial, EndEpoch, Message, VoteRequest, VoteResponse};
 use crate::mutation::{Mutation, broken};
 use crate::raft::Raft;
 use crate::role::Role;
+
+/// A vote, or the promise of one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grant {
+    /// Whether the voter may have lost records that it had acknowledged.
+    pub(crate) recovering: bool,
+    /// The start of the voter's process that gave it.
+    pub(crate) incarnation: Incarnation,
+}
 
 impl Raft {
     pub(crate) fn on_vote(&mut self, now: Instant, from: Peer, request: &VoteRequest, out: &mut Vec<Effect>) {
@@ -28,13 +39,13 @@ impl Raft {
         }
         self.adopt(request.configuration.clone(), out);
         // Whoever was refused for its log need not ask again: this replica is the better candidate.
-        if request.pre && vote == Err(Denial::Position) && self.may_campaign() && self.is_unattached() {
-            self.campaign(now, None, out);
+        if request.pre && vote == Err(Denial::Position) {
+            match self.role {
+                Role::Unattached(_) if self.may_campaign() => self.campaign(now, None, out),
+                Role::Prospective(_) => self.ask_voter(from.key, out),
+                _ => {}
+            }
         }
-    }
-
-    const fn is_unattached(&self) -> bool {
-        matches!(self.role, Role::Unattached(_))
     }
 
     /// Enters the epoch of a candidate, with or without a vote for it, in one put.
@@ -102,7 +113,7 @@ impl Raft {
         };
         match response.vote {
             Ok(()) => {
-                granted.insert(from.key, response.recovering);
+                granted.insert(from.key, Grant { recovering: response.recovering, incarnation: from.incarnation });
             }
             Err(_) => {
                 denied.insert(from.key);
@@ -128,7 +139,7 @@ impl Raft {
         let voters = self.configuration.voters.len();
         let votes = granted.iter().filter(|(key, _)| self.configuration.voter(**key).is_some());
         let (all, clean) =
-            votes.fold((0, 0), |(all, clean), (_, recovering)| (all + 1, clean + usize::from(!recovering)));
+            votes.fold((0, 0), |(all, clean), (_, grant)| (all + 1, clean + usize::from(!grant.recovering)));
         // A replica that may have lost what it acknowledged leads only when every voter agrees (rule R13). As many clean
         // voters are asked for as acknowledgements commit, so that who wins by them can commit its epoch.
         let enough_clean = clean >= self.configuration.majority() && !self.recovering;
@@ -138,7 +149,11 @@ impl Raft {
         let refused = denied.iter().filter(|key| self.configuration.voter(**key).is_some()).count();
         match &self.role {
             Role::Prospective(_) if wins => self.become_candidate(now, out),
-            Role::Candidate(_) if wins => self.become_leader(now, unanimous, out),
+            Role::Candidate(candidate) if wins => {
+                let electors = candidate.granted.iter().map(|(key, grant)| (*key, grant.incarnation));
+                let electors = if unanimous { electors.collect() } else { BTreeMap::new() };
+                self.become_leader(now, electors, out);
+            }
             Role::Prospective(prospective) if refused > voters - self.configuration.majority() => {
                 let hint = prospective.hint;
                 self.back_off(now, hint);

@@ -89,7 +89,7 @@ impl Raft {
             marker.epoch > position.epoch && marker.start <= upto && allowed
         };
         let markers: Vec<EpochStart> = self.log.cache.starts().filter(begun).collect();
-        let has_news = upto > position.offset || !markers.is_empty() || self.has_news(leader, request);
+        let has_news = upto > position.offset || !markers.is_empty() || self.has_news(leader, peer, request);
         let body = FetchBody::Records { upto, markers, spans: Vec::new() };
         has_news.then(|| self.response(peer, request, body))
     }
@@ -118,12 +118,12 @@ impl Raft {
     }
 
     /// Whether an answer without records and markers tells the follower something.
-    fn has_news(&self, leader: &Leader, request: &FetchRequest) -> bool {
+    fn has_news(&self, leader: &Leader, peer: Peer, request: &FetchRequest) -> bool {
         let high_watermark = self.high_watermark.min(request.position.offset);
         let log_start = self.log.start.min(high_watermark);
         let whole = request.recovering
             && (leader.commit.is_some_and(|commit| request.acknowledged.offset >= commit)
-                || (leader.unanimous && request.acknowledged.epoch == self.epoch));
+                || (leader.was_elected_by(peer) && request.acknowledged.epoch == self.epoch));
         let older = request.configuration < self.configuration.id && self.adopting.is_none();
         high_watermark > request.high_watermark || log_start > request.log_start || whole || older
     }
@@ -139,7 +139,7 @@ impl Raft {
             high_watermark: self.high_watermark,
             log_start: self.log.start,
             commit: leader.and_then(|leader| leader.commit),
-            unanimous: leader.is_some_and(|leader| leader.unanimous),
+            unanimous: leader.is_some_and(|leader| leader.was_elected_by(peer)),
             configuration: older.then(|| self.configuration.clone()),
             body,
         }

@@ -162,7 +162,7 @@ pub struct FetchResponse {
     pub log_start: Offset,
     /// What the majority holds, once that reaches the start of the leader's epoch (rule R12).
     pub commit: Option<Offset>,
-    /// Whether the leader was elected by every voter, since too few were clean (rule R13).
+    /// Whether the leader was elected by every voter, since too few were clean, and by this start of the follower (rule R13).
     pub unanimous: bool,
     /// The leader's configuration, if the follower's is older.
     pub configuration: Option<Configuration>,

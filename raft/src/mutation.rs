@@ -56,6 +56,8 @@ pub enum Mutation {
     UncleanMajority,
     /// R13: voters do not become clean by a unanimous election.
     UnanimousCuresNobody,
+    /// R13: a unanimous election makes later starts of its voters clean too.
+    UnanimousCuresLater,
     /// R13: a leader stays although too many voters recover for its epoch to be committed.
     StayUncommittable,
     /// R14: the witness is told everything at once.
@@ -115,6 +117,7 @@ impl Mutation {
         Self::CountOldIncarnation,
         Self::UncleanMajority,
         Self::UnanimousCuresNobody,
+        Self::UnanimousCuresLater,
         Self::StayUncommittable,
         Self::WitnessAtOnce,
         Self::JoinBehindWitness,

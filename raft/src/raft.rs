@@ -138,7 +138,7 @@ impl Raft {
             Event::Flushed { upto } => self.log.flushed(upto),
             Event::CutDone { end } => self.cut_done(end),
             Event::LogStart { start } => self.log.raise_start(start.min(self.high_watermark)),
-            Event::SessionUp(peer) => self.session_up(now, peer, out),
+            Event::SessionUp(peer) => self.session_up(peer, out),
             Event::SessionDown { broker, heard } => self.session_down(now, broker, heard),
             Event::Timer => {}
             Event::Refetch => self.refetch(),

@@ -39,7 +39,8 @@ impl Raft {
                 self.send(from.key, Message::Fenced(fenced), out);
             }
             Message::Fenced(fenced) => {
-                if let Some(leader) = fenced.leader.filter(|_| fenced.epoch == self.epoch) {
+                let is_news = fenced.epoch == self.epoch && self.leader().is_none();
+                if let Some(leader) = fenced.leader.filter(|_| is_news) {
                     self.follow(leader, out);
                 }
             }
@@ -85,7 +86,7 @@ impl Raft {
         }
     }
 
-    pub(crate) fn session_up(&mut self, now: Instant, peer: Peer, out: &mut Vec<Effect>) {
+    pub(crate) fn session_up(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         if !self.observe_incarnation(peer) {
             return;
         }
@@ -98,13 +99,11 @@ impl Raft {
             self.leave_leader(leader);
         }
         match &mut self.role {
-            Role::Unattached(unattached) if unattached.hint == Some(peer.key) => {
-                self.follow(peer.key, out);
-            }
+            Role::Unattached(unattached) if unattached.hint == Some(peer.key) => self.follow(peer.key, out),
             Role::Follower(follower) if follower.leader == peer.key => follower.waiting = false,
-            Role::Leader(leader) => leader.announce_at = now,
-            Role::Unattached(_) | Role::Follower(_) | Role::Prospective(_) | Role::Candidate(_) | Role::Resigned(_) => {
-            }
+            Role::Leader(_) => self.announce_to(peer.key, out),
+            Role::Prospective(_) | Role::Candidate(_) => self.ask_voter(peer.key, out),
+            Role::Unattached(_) | Role::Follower(_) | Role::Resigned(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@ use millrace_types::{Instant, LeaderEpoch};
 
 use super::Role;
 use crate::effect::Effect;
+use crate::election::Grant;
 use crate::identity::ReplicaKey;
 use crate::puts::After;
 use crate::raft::Raft;
@@ -13,8 +14,8 @@ use crate::raft::Raft;
 /// What a candidate knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
-    /// Who has voted for it, and whether that voter may have lost records.
-    pub(crate) granted: BTreeMap<ReplicaKey, bool>,
+    /// Who has voted for it.
+    pub(crate) granted: BTreeMap<ReplicaKey, Grant>,
     pub(crate) denied: BTreeSet<ReplicaKey>,
     /// When it gives up.
     pub(crate) until: Instant,
@@ -33,12 +34,12 @@ impl Raft {
 
     /// The vote for itself is durable.
     pub(crate) fn self_vote(&mut self, now: Instant, epoch: LeaderEpoch, out: &mut Vec<Effect>) {
-        let (me, recovering, until) = (self.me.key, self.recovering, now.after(self.settings.election_timeout));
+        let (me, grant, until) = (self.me.key, self.own_grant(), now.after(self.settings.election_timeout));
         let is_same = epoch == self.epoch;
         if let Role::Candidate(candidate) = &mut self.role
             && is_same
         {
-            candidate.granted.insert(me, recovering);
+            candidate.granted.insert(me, grant);
             candidate.until = until;
             self.ask_voters(false, None, out);
             self.count_votes(now, out);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_types::{Instant, Offset};
+use millrace_types::{Incarnation, Instant, Offset};
 
 use super::Role;
 use crate::effect::{Effect, Record};
@@ -30,8 +30,8 @@ pub(crate) struct Leader {
     pub(crate) in_sync: InSync,
     /// The greatest offset that a witness was told in this epoch.
     pub(crate) witness_told: Option<Offset>,
-    /// Whether every voter has elected it, since too few were clean.
-    pub(crate) unanimous: bool,
+    /// After a unanimous election, which starts of the voters took part in it; else empty.
+    pub(crate) electors: BTreeMap<ReplicaKey, Incarnation>,
     pub(crate) transfer: Option<Transfer>,
     /// When it tells again who leads to those who do not fetch.
     pub(crate) announce_at: Instant,
@@ -45,6 +45,13 @@ pub(crate) struct Transfer {
 }
 
 impl Leader {
+    /// Whether this start of the replica voted in a unanimous election: what it had lost before is no longer missed. What a
+    /// later start has lost may have been acknowledged in this epoch, and is.
+    pub(crate) fn was_elected_by(&self, peer: Peer) -> bool {
+        let known = self.electors.get(&peer.key).copied();
+        known == Some(peer.incarnation) || (known.is_some() && broken(Mutation::UnanimousCuresLater))
+    }
+
     /// In-sync replicas but `me`, those that hold most first.
     pub(crate) fn successors(&self, me: ReplicaKey) -> Vec<ReplicaKey> {
         let held = |key: &ReplicaKey| self.progress.get(key).and_then(|progress| progress.matched);
@@ -57,7 +64,12 @@ impl Leader {
 impl Raft {
     /// Leads the epoch: it begins where the log ends, without a record (rule R2), and the configuration is taken over
     /// into it (rule R15).
-    pub(crate) fn become_leader(&mut self, now: Instant, unanimous: bool, out: &mut Vec<Effect>) {
+    pub(crate) fn become_leader(
+        &mut self,
+        now: Instant,
+        electors: BTreeMap<ReplicaKey, Incarnation>,
+        out: &mut Vec<Effect>,
+    ) {
         let marker = EpochStart { epoch: self.epoch, start: self.log.end };
         self.log.cache.push(marker);
         let mut configuration = self.configuration.clone();
@@ -69,7 +81,7 @@ impl Raft {
         let live = self.configuration.data_voters().filter(|key| self.sessions.is_up(*key));
         let provisional = live.filter(|_| !broken(Mutation::NoProvisional)).collect();
         let in_sync = InSync::new(self.me.key, provisional, now.after(self.settings.provisional));
-        self.recovering &= !unanimous;
+        self.recovering &= electors.is_empty();
         self.transition(Role::Leader(Box::new(Leader {
             start: marker.start,
             since: now,
@@ -77,7 +89,7 @@ impl Raft {
             progress: BTreeMap::new(),
             in_sync,
             witness_told: None,
-            unanimous,
+            electors,
             transfer: None,
             announce_at: now,
         })));
@@ -106,10 +118,14 @@ impl Raft {
     /// Whether too many voters recover for the epoch's start to be committed: they would wait for the leader, and it for them.
     /// An election by all ends that (rule R13).
     fn cannot_commit(&self) -> bool {
-        let Some(leader) = self.as_leader().filter(|leader| leader.commit.is_none() && !leader.unanimous) else {
+        let Some(leader) = self.as_leader().filter(|leader| leader.commit.is_none()) else {
             return false;
         };
-        let recovers = |key| leader.progress.get(&key).is_some_and(|progress| progress.recovering);
+        let recovers = |key| {
+            let peer = |incarnation| Peer { key, incarnation };
+            let progress = leader.progress.get(&key).filter(|progress| progress.recovering);
+            progress.is_some_and(|progress| !leader.was_elected_by(peer(progress.incarnation)))
+        };
         let voters = &self.configuration.voters;
         let clean = voters.iter().filter(|voter| !recovers(voter.key)).count();
         clean < self.configuration.majority() && !broken(Mutation::StayUncommittable)
@@ -138,6 +154,13 @@ impl Raft {
             at if is_due || at == Instant::NEVER => again,
             at => at,
         };
+    }
+
+    /// Tells a member whose session is new who leads.
+    pub(crate) fn announce_to(&self, key: ReplicaKey, out: &mut Vec<Effect>) {
+        if self.configuration.members().any(|member| member == key) {
+            self.send(key, Message::BeginEpoch(BeginEpoch { epoch: self.epoch }), out);
+        }
     }
 
     /// A new incarnation of a replica speaks: what the last one acknowledged is void (rule R12).

@@ -48,6 +48,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::CountOldIncarnation, Seeds(Profile::PageCache)),
     (M::UncleanMajority, Seeds(Profile::PageCache)),
     (M::UnanimousCuresNobody, Seeds(Profile::PageCache)),
+    (M::UnanimousCuresLater, Seeds(Profile::PageCache)),
     (M::StayUncommittable, Seeds(Profile::PageCache)),
     (M::WitnessAtOnce, Seeds(Profile::Witness)),
     (M::JoinBehindWitness, Seeds(Profile::Witness)),
@@ -122,4 +123,16 @@ fn seeds_notice_their_mutations() {
     let _ = std::panic::take_hook();
     assert!(missed.is_empty(), "{report}not found: {missed:?}");
     assert!(std::env::var_os("MILLRACE_REPORT").is_none(), "{report}");
+}
+
+/// Tells one seed of one mutation: `MILLRACE_MUTATION=VoteTwice MILLRACE_SEEDS=7`.
+#[test]
+#[ignore = "a tool"]
+fn tell() {
+    let (Ok(name), Ok(seed)) = (std::env::var("MILLRACE_MUTATION"), std::env::var("MILLRACE_SEEDS")) else { return };
+    let (mutation, finder) = TABLE.iter().find(|row| format!("{:?}", row.0) == name).expect("a mutation");
+    let Seeds(profile) = finder else { return };
+    let remembers = *mutation != Mutation::ForgetRecovering;
+    let lines = with_broken(Some(*mutation), || seeds::trace(seed.parse().unwrap(), *profile, remembers));
+    panic!("{}", lines.join("\n"));
 }

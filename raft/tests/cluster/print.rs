@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use millrace_raft::{Configuration, Effect, Envelope, FetchBody, FetchRequest, FetchResponse, Message, Record, ReplicaKey};
+use millrace_raft::{
+    Configuration, Effect, Envelope, FetchBody, FetchRequest, FetchResponse, Message, Record, ReplicaKey,
+};
 
 pub(crate) fn list<T: Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")

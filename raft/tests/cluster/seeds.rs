@@ -17,6 +17,15 @@ pub(crate) fn run(seed: u64, profile: Option<Profile>, remembers_recovery: bool)
     world
 }
 
+/// The trace of a seed.
+pub(crate) fn trace(seed: u64, profile: Profile, remembers_recovery: bool) -> Vec<String> {
+    let mut world = World::new(Plan::draw(seed, Some(profile)));
+    (world.keeps_trace, world.talkative, world.remembers_recovery) = (true, true, remembers_recovery);
+    world.run();
+    world.check_end();
+    world.trace
+}
+
 /// Runs a seed once more and tells it.
 fn tell(seed: u64) -> String {
     let mut world = World::new(Plan::draw(seed, None));
