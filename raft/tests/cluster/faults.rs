@@ -17,9 +17,10 @@ impl World {
         self.at(self.now + pause, Happening::Fault);
         let at = self.dice.below(self.hosts.len());
         let plan = self.plan.clone();
-        let faults: [(u64, fn(&mut Self, usize)); 9] = [
+        let faults: [(u64, fn(&mut Self, usize)); 10] = [
             (plan.cuts, Self::cut_links),
             (plan.crashes, Self::crash_somehow),
+            (plan.blackouts, Self::black_out),
             (plan.pauses, Self::pause),
             (plan.transfers, Self::transfer),
             (plan.changes, Self::change_members),
@@ -89,6 +90,27 @@ impl World {
         }
         let back = self.now + self.dice.between(1_000, 400_000);
         self.at(back, Happening::Restart { at });
+    }
+
+    /// All machines lose power; one of them what it has not flushed.
+    fn black_out(&mut self, at: usize) {
+        let chosen = self.lossy.unwrap_or(at);
+        for at in 0..self.hosts.len() {
+            let (flushed, end) = (self.hosts[at].disk.flushed, self.hosts[at].log.end());
+            let loses = at == chosen && self.may_lose(at) && self.hosts[at].raft.is_some();
+            let kept = if loses { self.dice.between(flushed as u64, end as u64) as Offset } else { end };
+            if kept < end {
+                self.lossy = Some(at);
+            }
+            let puts_kept = self.dice.below(self.hosts[at].puts.len() + 1);
+            self.crash(at, true, kept, puts_kept);
+            for other in &mut self.hearing[at] {
+                other.up = None;
+            }
+            let back = self.now + self.dice.between(1_000, 100_000);
+            self.at(back, Happening::Restart { at });
+        }
+        self.note("all machines lose power".to_owned());
     }
 
     fn pause(&mut self, at: usize) {

@@ -29,12 +29,14 @@ pub(crate) enum Profile {
     Figure8,
     /// Members change all the time, disks are slow.
     Churn,
+    /// As `PageCache`, and at times all machines lose power at once.
+    Blackout,
     /// A disk is wiped and its broker comes back.
     Wipe,
 }
 
 impl Profile {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Calm,
         Self::Mixed,
         Self::Storm,
@@ -46,6 +48,7 @@ impl Profile {
         Self::Wipe,
         Self::Figure8,
         Self::Churn,
+        Self::Blackout,
     ];
 }
 
@@ -71,6 +74,7 @@ pub(crate) struct Plan {
     pub(crate) cuts: u64,
     pub(crate) crashes: u64,
     pub(crate) power: u64,
+    pub(crate) blackouts: u64,
     pub(crate) pauses: u64,
     pub(crate) transfers: u64,
     pub(crate) changes: u64,
@@ -123,17 +127,25 @@ impl Plan {
             }
             Profile::Retention => (plan.retention, plan.cuts, plan.crashes) = (400, 300, 200),
             Profile::Figure8 => {
-                (plan.cuts, plan.crashes, plan.power, plan.rot) = (700, 500, 500, 0);
-                (plan.fault_every, plan.produce_every) = (40_000, dice.pick(&[30_000, 150_000]));
-                (plan.put, plan.flush) = ((100, dice.pick(&[3_000, 40_000])), (100, dice.pick(&[3_000, 40_000])));
-                plan.faults_until = 4_000_000;
+                (plan.cuts, plan.crashes, plan.power, plan.rot) = (700, 600, 500, 0);
+                (plan.fault_every, plan.produce_every) = (30_000, dice.pick(&[30_000, 150_000]));
+                (plan.put, plan.flush) = ((100, 40_000), (100, dice.pick(&[3_000, 40_000])));
+                (plan.settings.session_timeout, plan.settings.election_timeout) =
+                    (Duration::from_millis(100), Duration::from_millis(200));
+                (plan.loss, plan.faults_until) = (0, 10_000_000);
             }
             Profile::Churn => {
                 (plan.voters, plan.spares, plan.rot, plan.changes) = (5, 1, 0, 950);
-                (plan.cuts, plan.crashes) = (40, 40);
-                (plan.fault_every, plan.flush) = (4_000, (100, 60_000));
+                (plan.cuts, plan.crashes, plan.loss) = (60, 60, 0);
+                (plan.fault_every, plan.flush) = (4_000, (100, 100_000));
                 plan.settings.ack_policy = AckPolicy::Quorum;
+                plan.settings.min_in_sync = 1;
                 plan.faults_until = 1_500_000;
+            }
+            Profile::Blackout => {
+                plan.settings.flush = FlushMode::PageCache;
+                (plan.cuts, plan.crashes, plan.power, plan.blackouts) = (100, 500, 900, 60);
+                (plan.fault_every, plan.produce_every, plan.loss) = (60_000, 10_000, 0);
             }
             Profile::Wipe => (plan.spares, plan.wipes, plan.cuts, plan.crashes) = (0, 100, 400, 200),
         }
@@ -172,6 +184,7 @@ impl Plan {
             cuts: 300,
             crashes: 200,
             power: 500,
+            blackouts: 0,
             pauses: 50,
             transfers: 20,
             changes: 0,

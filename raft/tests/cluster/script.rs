@@ -103,6 +103,7 @@ impl Stage {
             "keep" => links(words[0]).into_iter().for_each(|link| drop(world.kept.insert(link, Vec::new()))),
             "deliver" => self.deliver_kept(words[0], words.get(1).map_or(usize::MAX, |count| number(count))),
             "hold" => world.hosts[broker(words[0])].held = (true, true),
+            "hold-flush" => world.hosts[broker(words[0])].held.1 = true,
             "hold-puts" => world.hosts[broker(words[0])].held.0 = true,
             "release" => {
                 world.hosts[broker(words[0])].held = (false, false);
