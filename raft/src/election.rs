@@ -85,7 +85,7 @@ impl Raft {
         if request.epoch == self.epoch && self.has_live_leader() {
             let handed_over = request.pre && request.transfer.is_some() && request.transfer == self.leader();
             let allowed = handed_over || (request.pre && broken(Mutation::PreVoteAgainstLeader));
-            if !allowed && !(!request.pre && broken(Mutation::VoteTwice)) {
+            if !allowed && (request.pre || !broken(Mutation::VoteTwice)) {
                 return Err(Denial::Leader);
             }
         }

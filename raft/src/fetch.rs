@@ -1,6 +1,6 @@
 //! The leader's side of replication: what a fetch is answered with, and when (rules R5 to R7, R14).
 
-use millrace_types::{Instant, Offset};
+use millrace_types::Offset;
 
 use crate::effect::Effect;
 use crate::identity::{Peer, ReplicaKey};
@@ -14,8 +14,7 @@ use crate::role::Leader;
 
 impl Raft {
     /// Takes what the follower acknowledges and parks its fetch; it is answered when there is news.
-    pub(crate) fn on_fetch(&mut self, now: Instant, from: Peer, request: FetchRequest, out: &mut Vec<Effect>) {
-        let _ = now;
+    pub(crate) fn on_fetch(&mut self, from: Peer, request: FetchRequest, out: &mut Vec<Effect>) {
         let epoch = self.epoch;
         let Some(leader) = self.as_leader_mut().filter(|_| request.epoch == epoch) else {
             let response = self.response(from, &request, FetchBody::NotLeader);

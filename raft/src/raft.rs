@@ -142,7 +142,7 @@ impl Raft {
             Event::SessionDown { broker, heard } => self.session_down(now, broker, heard),
             Event::Timer => {}
             Event::Refetch => self.refetch(),
-            Event::Hint { leader, epoch } => self.hint(now, leader, epoch, out),
+            Event::Hint { leader, epoch } => self.hint(leader, epoch, out),
             Event::Transfer { to } => self.begin_transfer(now, to, out),
             Event::Change(change) => self.change(change, out),
             Event::Force(configuration) => self.force(configuration, out),

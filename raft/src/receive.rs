@@ -45,7 +45,7 @@ impl Raft {
                 }
             }
             Message::EndEpoch(end) => self.on_end_epoch(now, from, &end, out),
-            Message::Fetch(request) => self.on_fetch(now, from, request, out),
+            Message::Fetch(request) => self.on_fetch(from, request, out),
             Message::FetchResponse(response) => self.on_fetch_response(from, response, out),
             Message::Ack(ack) => self.on_ack(from, &ack),
         }
@@ -120,8 +120,7 @@ impl Raft {
     }
 
     /// Someone says who leads `epoch`.
-    pub(crate) fn hint(&mut self, now: Instant, leader: ReplicaKey, epoch: LeaderEpoch, out: &mut Vec<Effect>) {
-        let _ = now;
+    pub(crate) fn hint(&mut self, leader: ReplicaKey, epoch: LeaderEpoch, out: &mut Vec<Effect>) {
         if !self.takes_part() || leader == self.me.key || epoch < self.epoch {
             return;
         }

@@ -70,9 +70,10 @@ impl Raft {
 
     /// Where the spans end that continue this log, each with the epoch that the markers give it.
     fn end_of_spans(&self, markers: &[EpochStart], spans: &[Span]) -> Offset {
+        let latest = self.log.cache.latest();
         let epoch_at = |offset| {
             let marker = markers.iter().rev().find(|marker| marker.start <= offset);
-            marker.map_or(self.log.cache.latest(), |marker| marker.epoch.max(self.log.cache.latest()))
+            marker.map_or(latest, |marker| marker.epoch.max(latest))
         };
         let follows = |end: Offset, span: &Span| {
             let fits = span.base == end && span.end > end && span.epoch == epoch_at(span.base);

@@ -41,7 +41,7 @@ impl Raft {
             unattached.campaign_at = None;
             return;
         }
-        let campaign_at = *unattached.campaign_at.get_or_insert(now.after(delay));
+        let campaign_at = *unattached.campaign_at.get_or_insert_with(|| now.after(delay));
         if campaign_at <= now {
             self.campaign(now, None, out);
         }

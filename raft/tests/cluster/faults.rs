@@ -7,6 +7,9 @@ use crate::host::key;
 use crate::store::{Disk, Records, Store};
 use crate::world::{Happening, World};
 
+/// Something that is done to a replica, or with it.
+type Fault = fn(&mut World, usize);
+
 impl World {
     /// One fault, drawn from the plan's chances.
     pub(crate) fn fault(&mut self) {
@@ -17,7 +20,7 @@ impl World {
         self.at(self.now + pause, Happening::Fault);
         let at = self.dice.below(self.hosts.len());
         let plan = self.plan.clone();
-        let faults: [(u64, fn(&mut Self, usize)); 10] = [
+        let faults: [(u64, Fault); 10] = [
             (plan.cuts, Self::cut_links),
             (plan.crashes, Self::crash_somehow),
             (plan.blackouts, Self::black_out),

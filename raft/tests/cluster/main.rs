@@ -2,7 +2,7 @@
 //!
 //! | command | runs |
 //! | --- | --- |
-//! | `cargo test -p millrace-raft --test cluster` | the scripts of `raft/tests/golden/`, 300 seeds, one run per mutation that a script shows |
+//! | `cargo test -p millrace-raft --test cluster` | the scripts of `raft/tests/golden/`, 1,000 seeds, the mutations that a script shows |
 //! | `MILLRACE_SEEDS=0..100000 cargo test --release -p millrace-raft --test cluster seeds` | more seeds |
 //! | `MILLRACE_BLESS=1 cargo test -p millrace-raft --test cluster golden` | writes the outcomes of the scripts anew, for review |
 //! | `cargo test --release -p millrace-raft --test cluster -- --ignored --nocapture` | every mutation against its seeds |
@@ -22,3 +22,8 @@ mod script;
 mod seeds;
 mod store;
 mod world;
+
+/// A setting of a run, from the environment.
+pub(crate) fn setting(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}

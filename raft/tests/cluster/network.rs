@@ -25,7 +25,7 @@ impl World {
             let delay = self.dice.between(self.plan.delay.0, self.plan.delay.1);
             let lost = !self.healed && self.dice.chance(self.plan.loss);
             if !lost {
-                let deliver = Happening::Deliver { envelope: envelope.clone(), payload: payload.clone() };
+                let deliver = Happening::Deliver { envelope: Box::new(envelope.clone()), payload: payload.clone() };
                 self.at(self.now + delay, deliver);
             }
         }

@@ -127,12 +127,10 @@ impl Plan {
             }
             Profile::Retention => (plan.retention, plan.cuts, plan.crashes) = (400, 300, 200),
             Profile::Figure8 => {
-                (plan.cuts, plan.crashes, plan.power, plan.rot) = (700, 600, 500, 0);
-                (plan.fault_every, plan.produce_every) = (30_000, dice.pick(&[30_000, 150_000]));
-                (plan.put, plan.flush) = ((100, 40_000), (100, dice.pick(&[3_000, 40_000])));
-                (plan.settings.session_timeout, plan.settings.election_timeout) =
-                    (Duration::from_millis(100), Duration::from_millis(200));
-                (plan.loss, plan.faults_until) = (0, 10_000_000);
+                (plan.cuts, plan.crashes, plan.power, plan.rot) = (700, 500, 500, 0);
+                (plan.fault_every, plan.produce_every) = (40_000, dice.pick(&[30_000, 150_000]));
+                (plan.put, plan.flush) = ((100, dice.pick(&[3_000, 20_000])), (100, dice.pick(&[3_000, 40_000])));
+                plan.faults_until = 12_000_000;
             }
             Profile::Churn => {
                 (plan.voters, plan.spares, plan.rot, plan.changes) = (5, 1, 0, 950);

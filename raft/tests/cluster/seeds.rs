@@ -4,7 +4,7 @@ use crate::plan::{Plan, Profile};
 use crate::world::{Violated, World};
 
 /// Seeds of a default run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 
 /// Runs a seed.
 pub(crate) fn run(seed: u64, profile: Option<Profile>, remembers_recovery: bool) -> World {
@@ -34,14 +34,14 @@ fn tell(seed: u64) -> String {
         world.run();
         world.check_end();
     }));
-    let lines = std::env::var("MILLRACE_TRACE").map_or(120, |lines| lines.parse().unwrap());
+    let lines = crate::setting("MILLRACE_TRACE").map_or(120, |lines| lines.parse().unwrap());
     let from = world.trace.len().saturating_sub(lines);
     let panicked = result.is_err();
     format!("{:#?}\n{}\npanicked: {panicked}", world.plan, world.trace[from..].join("\n"))
 }
 
 fn range() -> std::ops::Range<u64> {
-    let Ok(text) = std::env::var("MILLRACE_SEEDS") else { return 0..SEEDS };
+    let Some(text) = crate::setting("MILLRACE_SEEDS") else { return 0..SEEDS };
     match text.split_once("..") {
         Some((low, high)) => low.parse().unwrap()..high.parse().unwrap(),
         None => text.parse().map(|seed| seed..seed + 1).unwrap(),

@@ -16,7 +16,7 @@ use crate::store::Rec;
 #[derive(Debug)]
 pub(crate) enum Happening {
     Deliver {
-        envelope: Envelope,
+        envelope: Box<Envelope>,
         payload: Vec<Rec>,
     },
     PutDone {
@@ -56,6 +56,9 @@ pub(crate) enum Happening {
     },
 }
 
+/// Messages with their records.
+pub(crate) type Parcels = Vec<(Envelope, Vec<Rec>)>;
+
 /// A rule that was seen broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violated {
@@ -74,7 +77,7 @@ pub(crate) struct World {
     pub(crate) hearing: Vec<Vec<Hearing>>,
     pub(crate) blocked: BTreeSet<(usize, usize)>,
     /// Links that keep what is sent on them, in scripts.
-    pub(crate) kept: BTreeMap<(usize, usize), Vec<(Envelope, Vec<Rec>)>>,
+    pub(crate) kept: BTreeMap<(usize, usize), Parcels>,
     pub(crate) ghost: Ghost,
     pub(crate) violation: Option<Violated>,
     pub(crate) trace: Vec<String>,
@@ -192,7 +195,7 @@ impl World {
             }
         }
         match happening {
-            Happening::Deliver { envelope, payload } => self.deliver(envelope, &payload),
+            Happening::Deliver { envelope, payload } => self.deliver(*envelope, &payload),
             Happening::PutDone { at, token, .. } => self.put_done(at, token),
             Happening::FlushDone { at, upto, cuts, .. } => self.flush_done(at, upto, cuts),
             Happening::CutDone { at, to, cuts, .. } => {

@@ -9,7 +9,7 @@ pub(super) fn check(ghost: &mut Ghost, host: &Host, from: Offset, end: Offset) -
     for offset in from..end {
         let Some(record) = host.log.get(offset) else { continue };
         let before = if offset == host.log.start { None } else { host.log.get(offset - 1).map(|before| before.epoch) };
-        let before = before.or((offset == 0).then_some(0));
+        let before = before.or_else(|| (offset == 0).then_some(0));
         let known = ghost.records.get(&(offset, record.epoch)).copied();
         match (known, before) {
             (Some((value, _)), _) if value != record.value => {
