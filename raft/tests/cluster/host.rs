@@ -244,6 +244,9 @@ impl World {
         host.disk.durable.raise_start(start);
         host.store.log_start = host.store.log_start.max(start);
         let start = host.store.log_start;
+        // Also an epoch that recovery has read from its records, which go now.
+        let known = host.raft.iter().flat_map(Raft::epochs).filter(|known| known.start < start);
+        host.store.epochs.extend(known.map(|known| (known.epoch, known.start)));
         let below = host.store.epochs.values().filter(|known| **known < start).count();
         for _ in 1..below {
             host.store.epochs.pop_first();
