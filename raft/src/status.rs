@@ -46,6 +46,8 @@ pub struct Status {
     pub in_sync: Vec<ReplicaKey>,
     /// Whether acknowledged records may be lost.
     pub recovering: bool,
+    /// A leader: whether every voter has elected it since too few were clean, so that records may be lost for good.
+    pub unanimous: bool,
     /// Whether a change of the log is under way.
     pub is_busy: bool,
 }
@@ -67,6 +69,7 @@ impl Raft {
             epoch_start: leader.map(|leader| leader.start),
             in_sync: self.in_sync(),
             recovering: self.recovering,
+            unanimous: leader.is_some_and(|leader| !leader.electors.is_empty()),
             is_busy: self.is_busy(),
         }
     }

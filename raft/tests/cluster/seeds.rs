@@ -48,26 +48,29 @@ fn range() -> std::ops::Range<u64> {
     }
 }
 
-fn failure(seed: u64) -> Option<Violated> {
-    match std::panic::catch_unwind(|| run(seed, None, true).violation) {
-        Ok(violation) => violation,
-        Err(_) => Some(Violated { invariant: "panic", text: "see above".to_owned() }),
+/// Steps of a seed's cores, and what was violated.
+fn outcome(seed: u64) -> (u64, Option<Violated>) {
+    match std::panic::catch_unwind(|| run(seed, None, true)) {
+        Ok(world) => (world.steps, world.violation),
+        Err(_) => (0, Some(Violated { invariant: "panic", text: "see above".to_owned() })),
     }
 }
 
 #[test]
 fn seeds_keep_every_invariant() {
     let seeds: Vec<u64> = range().collect();
-    let failed: Vec<(u64, Violated)> = std::thread::scope(|scope| {
+    let outcomes: Vec<(u64, (u64, Option<Violated>))> = std::thread::scope(|scope| {
         let parts: Vec<_> = (0..2)
             .map(|part| {
                 let mine: Vec<u64> = seeds.iter().copied().filter(|seed| seed % 2 == part).collect();
-                scope
-                    .spawn(move || mine.into_iter().filter_map(|seed| Some((seed, failure(seed)?))).collect::<Vec<_>>())
+                scope.spawn(move || mine.into_iter().map(|seed| (seed, outcome(seed))).collect::<Vec<_>>())
             })
             .collect();
         parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
     });
+    println!("{} seeds, {} steps", seeds.len(), outcomes.iter().map(|(_, (steps, _))| steps).sum::<u64>());
+    let failed: Vec<(u64, Violated)> =
+        outcomes.into_iter().filter_map(|(seed, (_, violation))| Some((seed, violation?))).collect();
     if let Some((seed, violation)) = failed.first() {
         let all: Vec<String> = failed.iter().map(|(seed, v)| format!("{seed} {}: {}", v.invariant, v.text)).collect();
         panic!(
@@ -77,6 +80,25 @@ fn seeds_keep_every_invariant() {
             all.join("\n"),
             tell(*seed),
         );
+    }
+}
+
+/// Nothing happens in a partition that is well and idle: no replica asks for a timer, none sends.
+#[test]
+fn an_idle_cluster_asks_for_no_timer() {
+    let mut world = World::new(Plan::scripted(3));
+    world.begin();
+    world.run_until(1_000_000);
+    let leader = world.leaders().pop().expect("there is a leader");
+    assert!(world.produce(leader, 3));
+    world.run_until(2_000_000);
+    let steps = world.steps;
+    world.run_until(60_000_000);
+    assert_eq!(world.steps, steps, "no step in a minute");
+    for host in &world.hosts {
+        let raft = host.raft.as_ref().expect("it runs");
+        assert_eq!(raft.deadline(), millrace_types::Instant::NEVER, "{:?}", raft.status());
+        assert_eq!(raft.status().high_watermark, 3);
     }
 }
 
@@ -114,10 +136,12 @@ fn seeds_reach_what_they_are_for() {
             "is wiped",
             "denied",
             "log start",
+            "fenced",
+            "all machines lose power",
         ];
         for line in &world.trace {
             seen.extend(wanted.iter().filter(|word| line.contains(**word)));
         }
     }
-    assert_eq!(seen.len(), 12, "{seen:?}");
+    assert_eq!(seen.len(), 14, "{seen:?}");
 }
