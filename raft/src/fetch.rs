@@ -66,6 +66,11 @@ impl Raft {
     /// The answer to a fetch, if there is news in it.
     fn answer(&self, leader: &Leader, peer: Peer, request: &FetchRequest) -> Option<FetchResponse> {
         let position = request.position;
+        if self.configuration.members().all(|member| member != peer.key) {
+            // Who is no member learns just that: it may be a witness, which must not be ahead when it is one again.
+            let body = FetchBody::Records { upto: position.offset, markers: Vec::new(), spans: Vec::new() };
+            return self.has_older(request).then(|| self.response(peer, request, body));
+        }
         let limit = self.limit_of(leader, peer.key);
         let reset = self.reset(request, limit);
         if let Some(reset) = reset.clone().filter(|_| !broken(Mutation::DivergeBeforeReset)) {
@@ -123,13 +128,18 @@ impl Raft {
         let whole = request.recovering
             && (leader.commit.is_some_and(|commit| request.acknowledged.offset >= commit)
                 || (leader.was_elected_by(peer) && request.acknowledged.epoch == self.epoch));
-        let older = request.configuration < self.configuration.id && self.adopting.is_none();
+        let older = self.has_older(request);
         high_watermark > request.high_watermark || log_start > request.log_start || whole || older
+    }
+
+    /// Whether the follower's configuration is older than the one in force.
+    fn has_older(&self, request: &FetchRequest) -> bool {
+        request.configuration < self.configuration.id && self.adopting.is_none()
     }
 
     fn response(&self, peer: Peer, request: &FetchRequest, body: FetchBody) -> FetchResponse {
         let leader = self.as_leader();
-        let older = request.configuration < self.configuration.id && self.adopting.is_none();
+        let older = self.has_older(request);
         FetchResponse {
             epoch: self.epoch,
             leader: self.leader(),

@@ -58,7 +58,7 @@ impl Raft {
     }
 
     pub(crate) fn change(&mut self, change: Change, out: &mut Vec<Effect>) {
-        let next = self.configuration.after(change).filter(|_| self.fits(change));
+        let next = self.configuration.after(change).filter(|next| self.fits(change) && self.keeps_copies(next));
         match next.filter(|_| self.change_blocked().is_none()) {
             Some(next) => self.adopt(next, out),
             None => out.push(Effect::ChangeRefused(change)),
@@ -81,6 +81,13 @@ impl Raft {
             Change::AddVoter(_) => true,
             Change::RemoveVoter(key) => key != self.me.key,
         }
+    }
+
+    /// Whether what is committed has as many copies after the change as a majority: else a replica could leave that holds
+    /// one of the few.
+    fn keeps_copies(&self, next: &Configuration) -> bool {
+        let commit = self.as_leader().and_then(|leader| leader.commit);
+        self.held_by_majority_of(next) >= commit || broken(Mutation::ChangeBeforeCommit)
     }
 
     /// Takes a newer configuration: it is in force when it is durable.

@@ -2,6 +2,7 @@
 
 use millrace_types::Offset;
 
+use crate::configuration::Configuration;
 use crate::identity::{Peer, ReplicaKey};
 use crate::message::Ack;
 use crate::mutation::{Mutation, broken};
@@ -38,8 +39,13 @@ impl Raft {
     /// What a majority of the present voters holds: an offset only if the marker of the leader's own epoch is held, so
     /// that no earlier epoch is committed by counting (Raft 5.4.2).
     pub(crate) fn held_by_majority(&self) -> Option<Offset> {
-        let held = self.configuration.voters.iter().map(|voter| self.match_of(voter.key)).collect();
-        nth_largest(held, self.configuration.majority())
+        self.held_by_majority_of(&self.configuration)
+    }
+
+    /// As [`Raft::held_by_majority`] among the voters of another configuration.
+    pub(crate) fn held_by_majority_of(&self, configuration: &Configuration) -> Option<Offset> {
+        let held = configuration.voters.iter().map(|voter| self.match_of(voter.key)).collect();
+        nth_largest(held, configuration.majority())
     }
 
     pub(crate) fn update_commit(&mut self) {

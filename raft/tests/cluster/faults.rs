@@ -56,10 +56,13 @@ impl World {
         self.note(format!("links of {} are cut, in {inwards} out {outwards} all {all}", at + 1));
     }
 
+    /// Whether a replica may lose what it has acknowledged: everything committed has another copy, and no other has lost.
     fn may_lose(&self, at: usize) -> bool {
         let witnesses = usize::from(self.plan.witness);
-        let copies = (self.plan.voters / 2 + 1 - witnesses).max(self.plan.settings.min_in_sync);
-        copies >= 2 && self.lossy.is_none_or(|lossy| lossy == at) && !self.hosts[at].witness
+        let copies = (self.plan.voters / 2 + 1 - witnesses).max(self.plan.settings.min_in_sync.min(2));
+        let data_voters = |host: &crate::host::Host| host.store.configuration.data_voters().count();
+        let shared = self.hosts.iter().map(data_voters).all(|voters| voters == 0 || voters >= 2);
+        copies >= 2 && shared && self.lossy.is_none_or(|lossy| lossy == at) && !self.hosts[at].witness
     }
 
     fn crash_somehow(&mut self, at: usize) {
@@ -142,6 +145,8 @@ impl World {
                 return;
             }
             Change::RemoveVoter(key)
+        } else if self.hosts[at].witness {
+            Change::AddVoter(Voter { key, role: VoterRole::Witness })
         } else {
             Change::AddLearner(key)
         };

@@ -31,12 +31,16 @@ pub(crate) enum Profile {
     Churn,
     /// As `PageCache`, and at times all machines lose power at once.
     Blackout,
+    /// Members change while memory is lost.
+    MembersPageCache,
+    /// Members change beside a witness, which comes and goes too.
+    MembersWitness,
     /// A disk is wiped and its broker comes back.
     Wipe,
 }
 
 impl Profile {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Calm,
         Self::Mixed,
         Self::Storm,
@@ -49,6 +53,8 @@ impl Profile {
         Self::Figure8,
         Self::Churn,
         Self::Blackout,
+        Self::MembersPageCache,
+        Self::MembersWitness,
     ];
 }
 
@@ -139,6 +145,18 @@ impl Plan {
                 plan.settings.ack_policy = AckPolicy::Quorum;
                 plan.settings.min_in_sync = 1;
                 plan.faults_until = 1_500_000;
+            }
+            Profile::MembersPageCache => {
+                plan.settings.flush = FlushMode::PageCache;
+                (plan.spares, plan.changes, plan.cuts, plan.crashes) = (2, 300, 200, 250);
+                (plan.power, plan.blackouts, plan.transfers, plan.retention) = (700, 10, 60, 30);
+                plan.fault_every = 30_000;
+            }
+            Profile::MembersWitness => {
+                (plan.voters, plan.witness, plan.spares, plan.rot) = (3, true, 2, 0);
+                plan.settings.min_in_sync = 1;
+                (plan.changes, plan.cuts, plan.crashes, plan.transfers) = (300, 300, 200, 40);
+                plan.fault_every = 30_000;
             }
             Profile::Blackout => {
                 plan.settings.flush = FlushMode::PageCache;
