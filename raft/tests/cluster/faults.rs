@@ -141,7 +141,9 @@ impl World {
                 Change::RemoveLearner(key)
             }
         } else if configuration.voter(key).is_some() {
-            if configuration.voters.len() <= 1 {
+            // One copy may be lost, so there are two.
+            let fewest = if self.plan.settings.flush == millrace_raft::FlushMode::PageCache { 2 } else { 1 };
+            if configuration.voters.len() <= fewest {
                 return;
             }
             Change::RemoveVoter(key)
