@@ -146,6 +146,15 @@ impl Plan {
                 plan.settings.min_in_sync = 1;
                 plan.faults_until = 1_500_000;
             }
+            _ => plan.narrow(),
+        }
+        plan
+    }
+
+    /// The options of the profiles that look at two rules together, or at one that is rarely at work.
+    fn narrow(&mut self) {
+        let plan = self;
+        match plan.profile {
             Profile::MembersPageCache => {
                 plan.settings.flush = FlushMode::PageCache;
                 (plan.spares, plan.changes, plan.cuts, plan.crashes) = (2, 300, 200, 250);
@@ -164,8 +173,8 @@ impl Plan {
                 (plan.fault_every, plan.produce_every, plan.loss) = (60_000, 10_000, 0);
             }
             Profile::Wipe => (plan.spares, plan.wipes, plan.cuts, plan.crashes) = (0, 100, 400, 200),
+            _ => {}
         }
-        plan
     }
 
     fn base(seed: u64, profile: Profile, dice: &mut Dice) -> Self {
