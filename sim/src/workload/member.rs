@@ -154,8 +154,11 @@ impl Client for Member {
         self.next
     }
 
-    fn missing(&mut self, _ends: &BTreeMap<Part, Offset>) -> Option<String> {
-        let idle = self.core.assignment().is_empty();
+    fn missing(&mut self, ends: &BTreeMap<Part, Offset>) -> Option<String> {
+        // A partition whose end has rotted away tells nobody where it ends, so there may be no position to commit.
+        let is_whole =
+            |part: &millrace_client::TopicPartition| ends.contains_key(&Part::new(&part.topic, part.partition));
+        let idle = !self.core.assignment().iter().any(is_whole);
         let done = self.committing.is_none() && (self.settled || idle);
         (!done).then(|| {
             format!("member of {}: committing {:?}, last error {:?}", self.group, self.committing, self.last_error)
