@@ -1,12 +1,13 @@
 //! The words every Millrace crate shares: identifiers, offsets, epochs, time and Kafka's error codes.
 //!
-//! The crate holds data only. It has no clock, no random source and no I/O, and it stays small: what only one
+//! The crate holds data only, and the switch by which the crates' tests break rules. It has no clock, no random source and no I/O, and it stays small: what only one
 //! crate needs belongs into that crate.
 
 #![forbid(unsafe_code)]
 
 mod error_code;
 mod id;
+mod mutation;
 mod time;
 
 pub use error_code::ErrorCode;

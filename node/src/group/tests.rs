@@ -11,7 +11,7 @@ use millrace_types::{ErrorCode, Instant, TopicPartition};
 use super::{GroupCoordinator, GroupEffect, GroupEvent};
 use crate::call::{Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, PartitionOp, ReplyTo};
 use crate::core::Core;
-use crate::replica::mutation::{Mutation, set_broken};
+use crate::replica::mutation::{Mutation, with_broken};
 use crate::testing::World;
 
 /// What happens to the next append instead of what should.
@@ -214,9 +214,7 @@ fn answered_commits_are_durable() -> bool {
 #[test]
 fn an_answer_before_its_record_is_committed_is_caught() {
     assert!(answered_commits_are_durable());
-    set_broken(Some(Mutation::AnswerGroupBeforeCommit));
-    let durable = answered_commits_are_durable();
-    set_broken(None);
+    let durable = with_broken(Some(Mutation::AnswerGroupBeforeCommit), answered_commits_are_durable);
     assert!(!durable, "nobody would notice");
 }
 

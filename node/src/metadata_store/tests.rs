@@ -19,7 +19,7 @@ use super::store::{MAX_QUEUED, SNAPSHOT_ENTRIES};
 use super::{LEADER_WAIT, MetadataEffect, MetadataEvent, MetadataStore, StoreOptions};
 use crate::call::{Caller, ReplyTo};
 use crate::core::Core;
-use crate::replica::mutation::{Mutation, set_broken};
+use crate::replica::mutation::{Mutation, with_broken};
 
 /// What a store asked for, carried out as far as the test wants it.
 struct Host {
@@ -241,9 +241,7 @@ fn answers_are_durable() -> bool {
 #[test]
 fn an_answer_before_its_entry_is_durable_is_caught() {
     assert!(answers_are_durable());
-    set_broken(Some(Mutation::AnswerMetadataBeforeDurable));
-    let durable = answers_are_durable();
-    set_broken(None);
+    let durable = with_broken(Some(Mutation::AnswerMetadataBeforeDurable), answers_are_durable);
     assert!(!durable, "nobody would notice");
 }
 

@@ -20,34 +20,4 @@ pub enum Mutation {
     AnswerGroupBeforeCommit,
 }
 
-#[cfg(any(test, feature = "mutations"))]
-thread_local! {
-    static BROKEN: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
-}
-
-/// Breaks `mutation` on this thread until the next call.
-#[cfg(any(test, feature = "mutations"))]
-pub(crate) fn set_broken(mutation: Option<Mutation>) {
-    BROKEN.set(mutation);
-}
-
-/// Breaks `mutation` on this thread while `body` runs.
-#[cfg(feature = "mutations")]
-pub fn with_broken<T>(mutation: Option<Mutation>, body: impl FnOnce() -> T) -> T {
-    set_broken(mutation);
-    let result = body();
-    set_broken(None);
-    result
-}
-
-/// Whether `mutation` is broken on this thread.
-#[cfg(any(test, feature = "mutations"))]
-pub(crate) fn broken(mutation: Mutation) -> bool {
-    BROKEN.get() == Some(mutation)
-}
-
-/// Whether `mutation` is broken: never outside tests.
-#[cfg(not(any(test, feature = "mutations")))]
-pub(crate) const fn broken(_mutation: Mutation) -> bool {
-    false
-}
+millrace_types::mutation_switch!(Mutation);

@@ -8,7 +8,7 @@ use millrace_types::{ErrorCode, Instant, LeaderEpoch, Offset};
 
 use super::{Scene, records};
 use crate::call::{Acks, PartitionAnswer};
-use crate::replica::mutation::{Mutation, set_broken};
+use crate::replica::mutation::{Mutation, with_broken};
 use crate::testing::{Dice, batch, sequenced};
 
 const DURABLE: &[(&str, &str)] = &[("segment.bytes", "1048576")];
@@ -300,9 +300,8 @@ fn every_broken_rule_is_noticed() {
         (Mutation::CommitBeforeVolatile, &lose_suffix),
     ];
     for (mutation, history) in cases {
-        set_broken(Some(mutation));
-        let noticed = (0..200).find(|seed| std::panic::catch_unwind(|| history(*seed)).is_err());
-        set_broken(None);
+        let is_noticed = |seed: &u64| std::panic::catch_unwind(|| history(*seed)).is_err();
+        let noticed = with_broken(Some(mutation), || (0..200).find(is_noticed));
         assert!(noticed.is_some(), "{mutation:?} goes unnoticed");
     }
 }

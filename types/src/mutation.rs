@@ -1,0 +1,37 @@
+//! The switch by which tests break a crate's rules on purpose.
+
+/// Makes the switch for the rules of `$mutation`, an enum of the crate that calls it: `with_broken`, which breaks a rule
+/// on this thread while something runs, and `broken`, by which the rule's code asks.
+///
+/// The crate declares a feature `mutations`. Without it, and outside the crate's own tests, `broken` is a constant
+/// false and the switch is not there.
+#[macro_export]
+macro_rules! mutation_switch {
+    ($mutation:ty) => {
+        #[cfg(any(test, feature = "mutations"))]
+        thread_local! {
+            static BROKEN: std::cell::Cell<Option<$mutation>> = const { std::cell::Cell::new(None) };
+        }
+
+        /// Breaks `mutation` on this thread while `body` runs.
+        #[cfg(any(test, feature = "mutations"))]
+        pub fn with_broken<T>(mutation: Option<$mutation>, body: impl FnOnce() -> T) -> T {
+            BROKEN.set(mutation);
+            let result = body();
+            BROKEN.set(None);
+            result
+        }
+
+        /// Whether `mutation` is broken on this thread.
+        #[cfg(any(test, feature = "mutations"))]
+        pub(crate) fn broken(mutation: $mutation) -> bool {
+            BROKEN.get() == Some(mutation)
+        }
+
+        /// Whether `mutation` is broken: never outside tests.
+        #[cfg(not(any(test, feature = "mutations")))]
+        pub(crate) const fn broken(_mutation: $mutation) -> bool {
+            false
+        }
+    };
+}
