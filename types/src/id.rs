@@ -49,6 +49,14 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
+impl DirectoryId {
+    /// The directory with this number; for hosts that draw it, and for tests.
+    #[must_use]
+    pub const fn from_u128(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
+    }
+}
+
 impl TopicPartition {
     /// The partition `partition` of `topic`.
     #[must_use]

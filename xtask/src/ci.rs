@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::{cargo, docs, licences, tidy};
 
 /// Crates whose dependency tree must hold no runtime, actor or socket, and what is looked for in it.
-const PURE_CRATES: &[&str] = &["millrace-types", "millrace-metadata", "millrace-coordinator", "millrace-node"];
+const PURE_CRATES: &[&str] =
+    &["millrace-types", "millrace-raft", "millrace-metadata", "millrace-coordinator", "millrace-node"];
 const IMPURE_DEPENDENCIES: &[&str] = &["actix", "actix-rt", "actix-web", "tokio", "mio", "socket2", "rand"];
 
 /// Runs the gate in `root`. With `skip_tests` the caller runs `cargo test --workspace` itself.

@@ -9,7 +9,7 @@ use super::{Project, Violation};
 
 const ROOT: &str = "clippy.toml";
 /// Crates with a configuration of their own.
-const CORES: &[&str] = &["types", "metadata", "coordinator", "node"];
+const CORES: &[&str] = &["types", "raft", "metadata", "coordinator", "node"];
 /// What every core's configuration must ban.
 const CORE_BANS: &[&str] = &[
     "std::time::Instant::now",

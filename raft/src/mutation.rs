@@ -1,0 +1,174 @@
+//! Rules of replication that a test can break on purpose, to prove that the tests would notice.
+
+/// A rule that is broken. The rules are those of `docs/internals/replication.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mutation {
+    /// R1: a follower's position carries the leader's epoch from the first contact on, before its log has reached it.
+    AdoptEpochBeforeLog,
+    /// R1: votes are given whatever the candidate's position.
+    VoteForAnyPosition,
+    /// R2: an epoch counts from its first record on, not from its marker.
+    VoteWithoutMarkers,
+    /// R3: a vote is answered before it is durable.
+    VoteBeforePut,
+    /// R3: a second vote is given in the same epoch.
+    VoteTwice,
+    /// R4: acknowledgements of an earlier epoch are counted.
+    CountEarlierEpoch,
+    /// R4: a marker is acknowledged before it is durable.
+    CountMarkerBeforePut,
+    /// R4: records are acknowledged before they are flushed.
+    CountBeforeFlush,
+    /// R5: a stale answer is taken for one to the current position.
+    TakeStaleAnswer,
+    /// R6: a reset is tested after the divergence.
+    DivergeBeforeReset,
+    /// R7: a cut keeps the epochs above it.
+    CutKeepsEpochs,
+    /// R7: a cut ends where the leader's epoch ends, wherever the own epoch does.
+    CutToLeadersEnd,
+    /// R8: records are appended before the cut is durable.
+    AppendBeforeCut,
+    /// R8: a start does not note what its recovery has dropped.
+    ForgetRecoveryCut,
+    /// R9: the high watermark does not wait for the majority.
+    PassMajority,
+    /// R9: the high watermark does not wait for `min.insync.replicas` copies.
+    PassCopies,
+    /// R9: the high watermark does not wait for the in-sync replicas.
+    PassInSync,
+    /// R10: a new leader counts itself alone as in sync.
+    NoProvisional,
+    /// R10: a replica joins the in-sync set before it holds what is committed.
+    JoinBehind,
+    /// R11: a replica that may have lost records votes like any other.
+    CleanVoteWhileRecovering,
+    /// R11: acknowledgements of such a replica are counted.
+    CountRecovering,
+    /// R11: that a replica recovers is forgotten at its next start.
+    ForgetRecovering,
+    /// R12: a replica has recovered when it has reached the leader's high watermark.
+    RecoverToHighWatermark,
+    /// R12: what an earlier incarnation has acknowledged still counts.
+    CountOldIncarnation,
+    /// R13: a majority elects although too few of it are clean.
+    UncleanMajority,
+    /// R13: voters do not become clean by a unanimous election.
+    UnanimousCuresNobody,
+    /// R13: a unanimous election makes later starts of its voters clean too.
+    UnanimousCuresLater,
+    /// R13: a leader stays although too many voters recover for its epoch to be committed.
+    StayUncommittable,
+    /// R14: the witness is told everything at once.
+    WitnessAtOnce,
+    /// R14: a replica joins the in-sync set although the witness is ahead of it.
+    JoinBehindWitness,
+    /// R15: a voter does not look at the candidate's configuration.
+    VoteForOldConfiguration,
+    /// R15: a change does not wait for a majority to know the last one.
+    ChangeBeforeConfiguration,
+    /// R15: a change does not wait for a majority to be in the epoch.
+    ChangeBeforeEpoch,
+    /// R15: a change does not wait for what is committed to be so among the present voters.
+    ChangeBeforeCommit,
+    /// R16: a pre-vote is given although the leader lives.
+    PreVoteAgainstLeader,
+    /// R16: a candidate does not ask for pre-votes.
+    NoPreVote,
+    /// R17: a leader that hears no majority stays.
+    NoCheckQuorum,
+    /// R17: a leader that sees a later epoch stays.
+    IgnoreLaterEpoch,
+    /// R18: a leader hands over before its successor holds everything.
+    TransferEarly,
+    /// R19: the latest offset is told before the epoch's start is committed.
+    TellLatestEarly,
+    /// R20: a message to another directory of the same broker is taken.
+    IgnoreDirectory,
+}
+
+impl Mutation {
+    /// Every mutation.
+    pub const ALL: &'static [Self] = &[
+        Self::AdoptEpochBeforeLog,
+        Self::VoteForAnyPosition,
+        Self::VoteWithoutMarkers,
+        Self::VoteBeforePut,
+        Self::VoteTwice,
+        Self::CountEarlierEpoch,
+        Self::CountMarkerBeforePut,
+        Self::CountBeforeFlush,
+        Self::TakeStaleAnswer,
+        Self::DivergeBeforeReset,
+        Self::CutKeepsEpochs,
+        Self::CutToLeadersEnd,
+        Self::AppendBeforeCut,
+        Self::ForgetRecoveryCut,
+        Self::PassMajority,
+        Self::PassCopies,
+        Self::PassInSync,
+        Self::NoProvisional,
+        Self::JoinBehind,
+        Self::CleanVoteWhileRecovering,
+        Self::CountRecovering,
+        Self::ForgetRecovering,
+        Self::RecoverToHighWatermark,
+        Self::CountOldIncarnation,
+        Self::UncleanMajority,
+        Self::UnanimousCuresNobody,
+        Self::UnanimousCuresLater,
+        Self::StayUncommittable,
+        Self::WitnessAtOnce,
+        Self::JoinBehindWitness,
+        Self::VoteForOldConfiguration,
+        Self::ChangeBeforeConfiguration,
+        Self::ChangeBeforeEpoch,
+        Self::ChangeBeforeCommit,
+        Self::PreVoteAgainstLeader,
+        Self::NoPreVote,
+        Self::NoCheckQuorum,
+        Self::IgnoreLaterEpoch,
+        Self::TransferEarly,
+        Self::TellLatestEarly,
+        Self::IgnoreDirectory,
+    ];
+}
+
+#[cfg(any(test, feature = "mutations"))]
+thread_local! {
+    static BROKEN: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+}
+
+/// Breaks `mutation` on this thread while `body` runs.
+#[cfg(feature = "mutations")]
+pub fn with_broken<T>(mutation: Option<Mutation>, body: impl FnOnce() -> T) -> T {
+    BROKEN.set(mutation);
+    let result = body();
+    BROKEN.set(None);
+    result
+}
+
+/// Whether `mutation` is broken on this thread.
+#[cfg(any(test, feature = "mutations"))]
+pub(crate) fn broken(mutation: Mutation) -> bool {
+    BROKEN.get() == Some(mutation)
+}
+
+/// Whether `mutation` is broken: never outside tests.
+#[cfg(not(any(test, feature = "mutations")))]
+pub(crate) const fn broken(_mutation: Mutation) -> bool {
+    false
+}
+
+/// Whether any rule is broken on this thread: then the state may well break its invariants.
+#[cfg(any(test, feature = "mutations"))]
+pub(crate) fn any_broken() -> bool {
+    BROKEN.get().is_some()
+}
+
+/// Whether any rule is broken: never outside tests.
+#[cfg(not(any(test, feature = "mutations")))]
+pub(crate) const fn any_broken() -> bool {
+    false
+}

@@ -1,0 +1,96 @@
+//! No leader of the epoch is known, or the known one is silent: wait for one, and at last ask for votes.
+
+use std::time::Duration;
+
+use millrace_types::Instant;
+
+use super::{Role, RoleKind};
+use crate::effect::Effect;
+use crate::identity::ReplicaKey;
+use crate::raft::Raft;
+use crate::settings::UncleanRecovery;
+
+/// What an unattached replica knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unattached {
+    /// Who is said to lead the epoch, or led it when it was last heard.
+    pub(crate) hint: Option<ReplicaKey>,
+    /// When it asks for votes, if it may then.
+    pub(crate) campaign_at: Option<Instant>,
+}
+
+impl Raft {
+    /// Leads nothing and follows nobody; the delay before an election begins when it may take part in one.
+    pub(crate) fn become_unattached(&mut self, hint: Option<ReplicaKey>) {
+        self.transition(Role::Unattached(Unattached { hint, campaign_at: None }));
+    }
+
+    /// As [`Raft::become_unattached`] after a failed election: the pause has a random part, so that two candidates do
+    /// not meet again (Raft 5.2).
+    pub(crate) fn back_off(&mut self, now: Instant, hint: Option<ReplicaKey>) {
+        let pause = self.settings.election_timeout / 2 + self.random.below(self.settings.election_timeout);
+        self.transition(Role::Unattached(Unattached { hint, campaign_at: Some(now.after(pause)) }));
+    }
+
+    pub(crate) fn settle_unattached(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let may_campaign = self.may_campaign();
+        let is_alone = self.configuration.voters.len() == 1;
+        let delay = if may_campaign && !is_alone { self.election_delay() } else { Duration::ZERO };
+        let Role::Unattached(unattached) = &mut self.role else { return };
+        if !may_campaign {
+            unattached.campaign_at = None;
+            return;
+        }
+        let campaign_at = *unattached.campaign_at.get_or_insert_with(|| now.after(delay));
+        if campaign_at <= now {
+            self.campaign(now, None, out);
+        }
+    }
+
+    /// Whether the replica may ask for votes. Who hears no majority need not: it could not win.
+    pub(crate) fn may_campaign(&self) -> bool {
+        // A configuration that an operator has forced, and no leader has taken over yet, is the operator's word.
+        let forced = self.configuration.id.generation > 0 && self.configuration.id.epoch == 0;
+        let clean = !self.recovering || forced || self.settings.unclean_recovery == UncleanRecovery::Unanimous;
+        let fit = self.takes_part() && !self.stalled && !self.is_busy() && clean;
+        let heard = self.configuration.voters.iter().filter(|voter| self.is_heard(voter.key)).count();
+        fit && self.configuration.is_data_voter(self.me.key) && heard >= self.configuration.majority()
+    }
+
+    pub(crate) fn is_heard(&self, key: ReplicaKey) -> bool {
+        key == self.me.key || self.sessions.is_up(key)
+    }
+
+    /// The wait before an election: the first live voter in the order of the configuration asks at once, the others
+    /// later, so that few votes are split and the preferred leader tends to win.
+    pub(crate) fn election_delay(&mut self) -> Duration {
+        let live = self.configuration.data_voters().filter(|key| self.is_heard(*key));
+        let rank = live.take_while(|key| *key != self.me.key).count();
+        self.settings.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX) + self.random.below(self.settings.jitter)
+    }
+
+    /// Follows `leader` in the present epoch, or remembers it until it is heard.
+    pub(crate) fn follow(&mut self, leader: ReplicaKey, out: &mut Vec<Effect>) {
+        if leader == self.me.key {
+            return;
+        }
+        let is_heard = self.sessions.is_up(leader);
+        match &mut self.role {
+            // The leader has no fetch of this replica: what was under way is lost.
+            Role::Follower(follower) if follower.leader == leader => follower.waiting = false,
+            Role::Unattached(unattached) if !is_heard => unattached.hint = Some(leader),
+            Role::Unattached(_) | Role::Prospective(_) if is_heard => self.become_follower(leader, out),
+            Role::Candidate(_) => {
+                self.become_unattached(Some(leader));
+                self.follow(leader, out);
+            }
+            // Nobody else leads the epoch that this replica leads, or has led.
+            Role::Follower(_) | Role::Prospective(_) | Role::Unattached(_) | Role::Leader(_) | Role::Resigned(_) => {}
+        }
+    }
+
+    /// Whether this replica hears a leader of its epoch: then it gives no pre-vote (KIP-996).
+    pub(crate) fn has_live_leader(&self) -> bool {
+        matches!(self.role.kind(), RoleKind::Follower | RoleKind::Leader)
+    }
+}

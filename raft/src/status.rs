@@ -1,0 +1,172 @@
+//! What a host asks of the core without an event.
+
+use millrace_types::{Instant, LeaderEpoch, Offset};
+
+use crate::configuration::Configuration;
+use crate::identity::{Peer, ReplicaKey};
+use crate::message::FetchRequest;
+use crate::mutation::{Mutation, broken};
+use crate::position::{Acknowledged, EpochStart, Position};
+use crate::raft::Raft;
+use crate::role::{Role, RoleKind};
+
+/// Why a leader takes no records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not lead, or leads no longer.
+    NotLeader,
+    /// It hands leadership over.
+    Transferring,
+    /// Too few replicas are in sync for `acks=all`.
+    NotEnoughReplicas,
+}
+
+/// The state of a replica's consensus, for its host, for metrics and for tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The role.
+    pub role: RoleKind,
+    /// The leader epoch.
+    pub epoch: LeaderEpoch,
+    /// The leader of that epoch, where known.
+    pub leader: Option<ReplicaKey>,
+    /// End of the log.
+    pub position: Position,
+    /// What is held durably.
+    pub acknowledged: Acknowledged,
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// The log start offset.
+    pub log_start: Offset,
+    /// A leader: what the majority holds in its epoch.
+    pub commit: Option<Offset>,
+    /// A leader: where its epoch begins.
+    pub epoch_start: Option<Offset>,
+    /// A leader: the in-sync replicas, provisional ones included.
+    pub in_sync: Vec<ReplicaKey>,
+    /// Whether acknowledged records may be lost.
+    pub recovering: bool,
+    /// A leader: whether every voter has elected it since too few were clean, so that records may be lost for good.
+    pub unanimous: bool,
+    /// Whether a change of the log is under way.
+    pub is_busy: bool,
+}
+
+impl Raft {
+    /// The state.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let leader = self.as_leader();
+        Status {
+            role: self.role.kind(),
+            epoch: self.epoch,
+            leader: self.leader(),
+            position: self.position(),
+            acknowledged: self.acknowledged(),
+            high_watermark: self.high_watermark,
+            log_start: self.log.start,
+            commit: leader.and_then(|leader| leader.commit),
+            epoch_start: leader.map(|leader| leader.start),
+            in_sync: self.in_sync(),
+            recovering: self.recovering,
+            unanimous: leader.is_some_and(|leader| !leader.electors.is_empty()),
+            is_busy: self.is_busy(),
+        }
+    }
+
+    /// Who speaks for this replica.
+    #[must_use]
+    pub const fn me(&self) -> Peer {
+        self.me
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub const fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// The high watermark.
+    #[must_use]
+    pub const fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The epochs of the log, oldest first, those without records included.
+    pub fn epochs(&self) -> impl DoubleEndedIterator<Item = EpochStart> + '_ {
+        self.log.cache.starts()
+    }
+
+    /// The leader of the epoch, where known.
+    #[must_use]
+    pub fn leader(&self) -> Option<ReplicaKey> {
+        match &self.role {
+            Role::Leader(_) => Some(self.me.key),
+            Role::Follower(follower) => Some(follower.leader),
+            Role::Unattached(_) | Role::Prospective(_) | Role::Candidate(_) | Role::Resigned(_) => None,
+        }
+    }
+
+    /// The in-sync replicas of a leader, provisional ones included; of others none.
+    #[must_use]
+    pub fn in_sync(&self) -> Vec<ReplicaKey> {
+        self.as_leader().map_or_else(Vec::new, |leader| leader.in_sync.members().collect())
+    }
+
+    /// As [`Raft::in_sync`] without those that are counted on trust after an election.
+    #[must_use]
+    pub fn in_sync_full(&self) -> Vec<ReplicaKey> {
+        self.as_leader().map_or_else(Vec::new, |leader| leader.in_sync.full().collect())
+    }
+
+    /// Whether the host may append records, and with which epoch.
+    ///
+    /// # Errors
+    /// Why not. `NotEnoughReplicas` is no obstacle to a produce with other acks than all.
+    pub fn admission(&self) -> Result<LeaderEpoch, Refusal> {
+        let leader = self.as_leader().filter(|_| self.takes_part()).ok_or(Refusal::NotLeader)?;
+        if leader.transfer.is_some() {
+            return Err(Refusal::Transferring);
+        }
+        if leader.in_sync.len() < self.copies_needed() {
+            return Err(Refusal::NotEnoughReplicas);
+        }
+        Ok(self.epoch)
+    }
+
+    /// The latest offset that a client may be told: a leader's high watermark once the start of its epoch is committed
+    /// (rule R19). Until then clients ask again, coordinators load, and nothing is deleted.
+    #[must_use]
+    pub fn latest(&self) -> Option<Offset> {
+        let leader = self.as_leader()?;
+        let visible = self.high_watermark >= leader.start || broken(Mutation::TellLatestEarly);
+        visible.then_some(self.high_watermark)
+    }
+
+    /// The fetch that a follower waits to have answered: a host whose session is new sends it in full.
+    #[must_use]
+    pub fn fetch(&self) -> Option<(ReplicaKey, FetchRequest)> {
+        match &self.role {
+            Role::Follower(follower) if self.takes_part() && !self.is_busy() => {
+                Some((follower.leader, self.fetch_request()))
+            }
+            _ => None,
+        }
+    }
+
+    /// When the core wants [`crate::Event::Timer`]: never, while all is well and idle.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        if !self.takes_part() {
+            return Instant::NEVER;
+        }
+        match &self.role {
+            Role::Unattached(unattached) if self.may_campaign() => unattached.campaign_at.unwrap_or(Instant::NEVER),
+            Role::Unattached(_) | Role::Follower(_) => Instant::NEVER,
+            Role::Prospective(prospective) => prospective.until,
+            Role::Candidate(candidate) => candidate.until,
+            Role::Leader(leader) => self.leader_deadline(leader),
+            Role::Resigned(resigned) => resigned.until,
+        }
+    }
+}
