@@ -46,6 +46,18 @@ pub(crate) fn broken(mutation: Mutation) -> bool {
     BROKEN.get() == Some(mutation)
 }
 
+/// Whether any rule is broken on this thread: then the state may well break its invariants.
+#[cfg(any(test, feature = "mutations"))]
+pub(crate) fn any_broken() -> bool {
+    BROKEN.get().is_some()
+}
+
+/// Whether any rule is broken: never outside tests.
+#[cfg(not(any(test, feature = "mutations")))]
+pub(crate) const fn any_broken() -> bool {
+    false
+}
+
 /// Whether `mutation` is broken: never outside tests.
 #[cfg(not(any(test, feature = "mutations")))]
 pub(crate) const fn broken(_mutation: Mutation) -> bool {
