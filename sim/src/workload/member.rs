@@ -90,7 +90,6 @@ impl Member {
         }
         self.next = cx.now.instant.after(Duration::from_millis(1 + self.dice.below(self.every)));
         let offsets: BTreeMap<_, OffsetAndMetadata> = self.core.positions();
-        let part = |partition: &millrace_client::TopicPartition| Part::new(&partition.topic, partition.partition);
         let moved = offsets.iter().any(|(partition, at)| self.committed.get(&part(partition)) != Some(&at.offset));
         if offsets.is_empty() || !(moved || cx.calm && !self.settled) {
             return false;
@@ -154,8 +153,10 @@ impl Client for Member {
         self.next
     }
 
-    fn missing(&mut self, _ends: &BTreeMap<Part, Offset>) -> Option<String> {
-        let idle = self.core.assignment().is_empty();
+    fn missing(&mut self, ends: &BTreeMap<Part, Offset>) -> Option<String> {
+        // As of a consumer, no position is asked for where a log has rotted: it may have none that can be checked.
+        let readable = |partition: &millrace_client::TopicPartition| ends.contains_key(&part(partition));
+        let idle = !self.core.assignment().iter().any(readable);
         let done = self.committing.is_none() && (self.settled || idle);
         (!done).then(|| {
             format!("member of {}: committing {:?}, last error {:?}", self.group, self.committing, self.last_error)
@@ -165,4 +166,8 @@ impl Client for Member {
     fn take_remade(&mut self) -> bool {
         std::mem::take(&mut self.remade)
     }
+}
+
+fn part(partition: &millrace_client::TopicPartition) -> Part {
+    Part::new(&partition.topic, partition.partition)
 }
