@@ -101,7 +101,8 @@ impl Replica {
             }
         }
         let hold = self.cut.is_under_way() && self.flushing;
-        self.puts.put_or_hold(stored, Purpose::Consensus(token), hold, out);
+        let has_epochs = records.iter().any(|record| matches!(record, Record::Epoch(_)));
+        self.puts.put_or_hold(stored, Purpose::Consensus { token, has_epochs }, hold, out);
         let volatile = matches!(records, [Record::Volatile(true)]);
         let early = broken(Mutation::LeadBeforeDurable) || (volatile && broken(Mutation::CommitBeforeVolatile));
         early.then_some(Event::PutDone { token })

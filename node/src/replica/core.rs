@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use millrace_raft::{Configuration, Event, Peer, Raft};
 use millrace_storage::{Log, Recovery};
 use millrace_types::{Instant, Now, Offset, TopicPartition};
 
 use super::cut::Cut;
 use super::early::Early;
-use super::follower::Incoming;
 use super::promises::Promises;
 use super::purgatory::Purgatory;
 use super::puts::Puts;
@@ -57,7 +57,9 @@ pub struct Replica {
     pub(super) puts: Puts,
     pub(super) cut: Cut,
     /// The records of the fetch response that is being received.
-    pub(super) incoming: Option<Incoming>,
+    pub(super) incoming: Option<Bytes>,
+    /// Whether a follower asks again when the epochs that are being put are durable.
+    pub(super) refetch_after_put: bool,
     /// When a follower that could not append asks again.
     pub(super) refetch_at: Instant,
     /// Whether a flush is under way; the next one is taken when it completes, with all that came in between.
@@ -113,6 +115,7 @@ impl Replica {
             puts: Puts::default(),
             cut: Cut::None,
             incoming: None,
+            refetch_after_put: false,
             refetch_at: Instant::NEVER,
             flushing: false,
             early: Early::default(),

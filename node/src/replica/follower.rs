@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_raft::{Envelope, EpochStart, Event, FetchBody, Message, Span};
+use millrace_raft::{Envelope, Event, FetchBody, Message, Span};
 use millrace_storage::{AppendError, BatchHeader, QRecord};
 use millrace_types::{Now, Offset};
 
@@ -14,15 +14,12 @@ use super::{Replica, ReplicaEffect};
 /// How soon a follower asks again that could not append.
 const REFETCH: Duration = Duration::from_millis(200);
 
-/// The records that came with a fetch response, and the epochs that begin among them.
-#[derive(Debug)]
-pub(super) struct Incoming {
-    records: Bytes,
-    markers: Vec<EpochStart>,
-}
-
 impl Replica {
     /// A message of another replica came.
+    ///
+    /// No record of an epoch is written before that epoch and all before it are durable in the write-ahead store. A start
+    /// that found the records and not the epochs would not know of those in between that have no record, and as a leader
+    /// it would have followers drop them: they would then vote for logs that end earlier (rules R1, R8).
     pub(super) fn receive(&mut self, now: Now, mut envelope: Envelope, records: Bytes, out: &mut Vec<ReplicaEffect>) {
         if !self.is_running() {
             return;
@@ -30,8 +27,15 @@ impl Replica {
         if let Message::FetchResponse(response) = &mut envelope.message
             && let FetchBody::Records { markers, spans, .. } = &mut response.body
         {
-            *spans = self.spans(&records);
-            self.incoming = Some(Incoming { records, markers: markers.clone() });
+            if !records.is_empty() && self.puts.epochs_are_pending() {
+                // The answer counts as lost; the next is asked for when the epochs are durable.
+                self.refetch_after_put = true;
+                return;
+            }
+            let latest = self.log.epoch_cache().latest();
+            let first_new = markers.iter().find(|marker| marker.epoch > latest).map(|marker| marker.start);
+            *spans = self.spans(&records, first_new.unwrap_or(Offset::MAX));
+            self.incoming = Some(records);
         }
         self.tell(now, Event::Receive(envelope), out);
         self.incoming = None;
@@ -40,11 +44,12 @@ impl Replica {
         }
     }
 
-    /// The records by epoch, as far as whole batches follow each other. Their checksums are looked at when they are appended.
-    fn spans(&self, records: &Bytes) -> Vec<Span> {
+    /// The records below `upto` by epoch, as far as whole batches follow each other. Their checksums are looked at when they
+    /// are appended.
+    fn spans(&self, records: &Bytes, upto: Offset) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         let (start, end) = (self.log.log_start(), self.log.log_end());
-        for (header, _) in Batches(records.clone()) {
+        for (header, _) in Batches(records.clone()).take_while(|(header, _)| header.last_offset() < upto) {
             // The first batch of an empty log may hold its start.
             let holds_start = spans.is_empty() && start == end && header.base_offset < end;
             let base = if holds_start { end } else { header.base_offset };
@@ -58,27 +63,14 @@ impl Replica {
         spans
     }
 
-    /// Appends what came, up to `upto`. Epochs without a record are noted where they begin, so that a consumer is told of
-    /// them as by the leader.
+    /// Appends what came, up to `upto`.
     pub(super) fn append_incoming(&mut self, now: Now, upto: Offset, out: &mut Vec<ReplicaEffect>) -> Event {
-        let (before, latest) = (self.log.log_end(), self.log.epoch_cache().latest());
-        let Some(Incoming { records, markers }) = self.incoming.take() else { return Event::AppendRefused };
-        let mut batches = Batches(records).peekable();
-        let mut failure = None;
-        while let Some((header, batch)) = batches.next_if(|(header, _)| header.last_offset() < upto) {
-            for marker in markers.iter().filter(|marker| marker.start <= header.base_offset) {
-                self.log.push_epoch(marker.epoch, marker.start.min(self.log.log_end()));
-            }
+        let before = self.log.log_end();
+        let batches = Batches(self.incoming.take().unwrap_or_default());
+        for (_, batch) in batches.take_while(|(header, _)| header.last_offset() < upto) {
             if let Err(error) = self.log.append_replicated(&batch, now) {
-                failure = Some(error);
+                self.not_appended(now, &error, out);
                 break;
-            }
-        }
-        if let Some(error) = failure {
-            self.not_appended(now, &error, out);
-            if self.log.log_end() == before {
-                // Nothing has changed: nor do the epochs count that begin here.
-                self.log.drop_epochs_above(latest);
             }
         }
         if let Some(job) = self.log.prepare() {

@@ -127,7 +127,13 @@ impl Replica {
             return self.fail(&error, out);
         }
         match purpose {
-            Purpose::Consensus(token) => self.tell_running(now, Event::PutDone { token }, out),
+            Purpose::Consensus { token, .. } => {
+                self.tell_running(now, Event::PutDone { token }, out);
+                if self.refetch_after_put && !self.puts.epochs_are_pending() {
+                    self.refetch_after_put = false;
+                    self.tell_running(now, Event::Refetch, out);
+                }
+            }
             Purpose::CutDone { end } => {
                 self.cut = Cut::None;
                 self.tell_running(now, Event::CutDone { end }, out);

@@ -11,8 +11,13 @@ use crate::call::ReplyTo;
 /// What follows when records are durable.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// The consensus has asked for them, under this token of its own.
-    Consensus(u64),
+    /// The consensus has asked for them.
+    Consensus {
+        /// The consensus's token.
+        token: u64,
+        /// Whether an epoch is among them.
+        has_epochs: bool,
+    },
     /// The log is cut and ends here: the consensus is told.
     CutDone { end: Offset },
     /// The write-ahead store knows every epoch of the log.
@@ -54,6 +59,11 @@ impl Puts {
         } else {
             out.push(ReplicaEffect::Put { token, records });
         }
+    }
+
+    /// Whether an epoch is being put.
+    pub(super) fn epochs_are_pending(&self) -> bool {
+        self.pending.values().any(|purpose| matches!(purpose, Purpose::Consensus { has_epochs: true, .. }))
     }
 
     /// Lets go what was held.

@@ -122,13 +122,6 @@ impl Log {
         self.note_epoch(epoch, start);
     }
 
-    /// Takes back [`Log::push_epoch`] of the epochs above `epoch`, which have no record.
-    pub fn drop_epochs_above(&mut self, epoch: LeaderEpoch) {
-        let mut epochs = self.shared.epochs.write();
-        epochs.cut(self.shared.end(), epoch);
-        self.latest_epoch = epochs.latest();
-    }
-
     /// The producers the log remembers, in the order of their ids.
     pub fn producers(&self) -> impl Iterator<Item = ProducerSummary> + '_ {
         self.producers.summaries()

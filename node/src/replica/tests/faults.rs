@@ -237,7 +237,10 @@ impl History {
             })
             .collect();
         assert!(epochs.iter().all(|one| *one == epochs[0]), "seed {seed}: epochs differ: {epochs:?}");
-        // It goes on.
+        // It goes on, with all of them.
+        self.cluster.run_until("three in sync", |cluster| {
+            cluster.leader().is_some_and(|leader| cluster.view(leader).in_sync() == 3)
+        });
         let leader = self.cluster.leader().expect("a leader");
         let token = self.cluster.produce(leader, sequenced(6, 0, 0, &["end"]), Acks::All, Instant::NEVER);
         self.cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
