@@ -26,5 +26,5 @@ pub use call::{Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, Partit
 pub use directory::{Directory, PartitionView};
 pub use fetch_session::FetchSessions;
 pub use producer_ids::ProducerIds;
-pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Settings, log_config};
+pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Settings, log_config, min_in_sync};
 pub use shared::Shared;

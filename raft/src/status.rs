@@ -80,6 +80,30 @@ impl Raft {
         self.me
     }
 
+    /// The epoch the replica is in.
+    #[must_use]
+    pub const fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// The role.
+    #[must_use]
+    pub const fn role(&self) -> RoleKind {
+        self.role.kind()
+    }
+
+    /// What is held as durably as the topic asks: a producer with acks=1 waits for no more.
+    #[must_use]
+    pub fn held(&self) -> Acknowledged {
+        self.acknowledged()
+    }
+
+    /// Whether the replica promises anything: what its start had to note is durable, and no write has failed.
+    #[must_use]
+    pub const fn is_taking_part(&self) -> bool {
+        self.takes_part()
+    }
+
     /// The configuration in force.
     #[must_use]
     pub const fn configuration(&self) -> &Configuration {

@@ -115,6 +115,13 @@ impl Log {
         QRecord::Epoch { tp: self.partition, epoch, start }
     }
 
+    /// Notes that `epoch` begins at `start`, at or below the log end offset: a marker that another leader has set. One that
+    /// is not above the latest epoch changes nothing.
+    pub fn push_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
+        debug_assert!(start <= self.log_end(), "epoch {epoch} begins at {start}, above {}", self.log_end());
+        self.note_epoch(epoch, start);
+    }
+
     /// The producers the log remembers, in the order of their ids.
     pub fn producers(&self) -> impl Iterator<Item = ProducerSummary> + '_ {
         self.producers.summaries()
