@@ -9,10 +9,8 @@ use super::{Batch, LENGTH_LEN, PeerFrame, decode, encode_message, hello_frame, k
 fn read(frame: Bytes) {
     let written = match decode(frame.clone()) {
         Ok(PeerFrame::Hello(hello)) => hello_frame(&hello),
-        Ok(PeerFrame::HelloRefused(refusal)) => {
-            refused_frame(refusal);
-            return;
-        }
+        // The protocol of who refuses, and what is beside a reason that has nothing beside it, are not kept.
+        Ok(PeerFrame::HelloRefused(refusal)) => return assert!(!refused_frame(refusal).is_empty()),
         Ok(PeerFrame::Keepalive { tick }) => keepalive_frame(tick),
         Ok(PeerFrame::Messages(messages)) => {
             let (mut batch, mut scratch) = (Batch::new(messages.metadata_epoch), BytesMut::new());
