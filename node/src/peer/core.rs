@@ -9,7 +9,7 @@ use super::memory::Memory;
 use super::pace::{Health, Jitter, Quota};
 use super::queue::is_response;
 use super::shard::{CONTROL, MAX_SHARDS, shard_of};
-use super::{LocalBroker, MAX_FRAME, Outgoing, PeerEffect, PeerEvent, PeerSettings, Remembered, Start};
+use super::{LocalBroker, MAX_FRAME, MAX_MESSAGES, Outgoing, PeerEffect, PeerEvent, PeerSettings, Remembered, Start};
 use crate::core::Core;
 
 /// Who is at the other end.
@@ -81,6 +81,7 @@ impl Peer {
         seed: u64,
     ) -> Self {
         settings.shards = settings.shards.clamp(1, MAX_SHARDS);
+        settings.frame_messages = settings.frame_messages.min(MAX_MESSAGES);
         let mut peer = Self {
             memory: Memory::new(broker, seen),
             local,
@@ -185,10 +186,14 @@ impl Peer {
     }
 
     /// The next moment at which something is due without an event.
-    fn deadline(&self) -> Instant {
+    fn deadline(&self, now: Instant) -> Instant {
         let timeout = self.health.timeout(&self.settings);
         let links = self.links.iter().zip(0_u8..).map(|(link, shard)| match link.state {
-            LinkState::Open { .. } => link.heard.after(timeout).min(self.quota_ready(shard)),
+            LinkState::Open { .. } => {
+                // What the rate allows already leaves with the end of the turn.
+                let ready = Some(self.quota_ready(shard)).filter(|ready| *ready > now);
+                link.heard.after(timeout).min(ready.unwrap_or(Instant::NEVER))
+            }
             LinkState::Idle { again } => self.due(shard, again).min(self.missing_until(shard)),
             _ => link.until().min(self.missing_until(shard)),
         });
@@ -209,8 +214,8 @@ impl Peer {
     }
 
     /// Asks for a timer when something is due before the one asked for.
-    fn schedule(&mut self, out: &mut Vec<PeerEffect>) {
-        let deadline = self.deadline();
+    fn schedule(&mut self, now: Instant, out: &mut Vec<PeerEffect>) {
+        let deadline = self.deadline(now);
         if deadline < self.timer {
             self.timer = deadline;
             out.push(PeerEffect::Timer(deadline));
@@ -259,7 +264,7 @@ impl Core for Peer {
             }
         }
         self.proceed(now, out);
-        self.schedule(out);
+        self.schedule(now, out);
         self.check();
     }
 }

@@ -45,7 +45,7 @@ pub struct PeerSettings {
     pub window: usize,
     /// Bytes in a frame; a single message may be longer.
     pub frame_bytes: usize,
-    /// Messages in a frame.
+    /// Messages in a frame, at most [`super::MAX_MESSAGES`].
     pub frame_messages: usize,
     /// Messages that wait for a connection.
     pub queue_messages: usize,

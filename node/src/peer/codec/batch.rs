@@ -2,7 +2,8 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{CRC_END, Encoded, Kind, LENGTH_LEN, begin, checksum, seal};
+use super::frame::{CRC_END, Kind, begin, checksum, seal};
+use super::{Encoded, LENGTH_LEN};
 use crate::wire::Frame;
 
 /// Position of the number of messages.

@@ -8,7 +8,7 @@ use millrace_raft::{Acknowledged, Configuration, ConfigurationId, EpochStart, Me
 use millrace_types::{DirectoryId, TopicId, TopicPartition};
 
 use super::fields::{Fields, put_count, put_key};
-use super::{Messages, PeerWireError};
+use super::{MAX_MESSAGES, Messages, PeerWireError};
 use crate::wire::Frame;
 
 /// Topic id, partition, directory and kind.
@@ -68,6 +68,9 @@ pub(crate) fn encode_message(scratch: &mut BytesMut, message: PeerMessage) -> En
 pub(crate) fn read_messages(fields: &mut Fields) -> Result<Messages, PeerWireError> {
     let metadata_epoch = fields.u64("metadata epoch")?;
     let count = fields.count(MIN_MESSAGE_LEN, "messages")?;
+    if count > MAX_MESSAGES {
+        return Err(PeerWireError::Impossible("messages"));
+    }
     let messages = (0..count).map(|_| read_message(fields)).collect::<Result<_, _>>()?;
     Ok(Messages { metadata_epoch, messages })
 }

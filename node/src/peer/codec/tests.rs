@@ -8,6 +8,7 @@ use millrace_raft::{
 use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use uuid::Uuid;
 
+use super::frame::finish;
 use super::*;
 use crate::testing::Dice;
 use crate::wire::Frame;
@@ -123,6 +124,10 @@ pub(super) fn sealed(layout: u8, kind: u8, fields: &[u8]) -> Bytes {
 fn lengths_that_lie_are_refused_before_anything_is_allocated() {
     let many = sealed(1, 4, &[0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
     assert_eq!(decode(many).unwrap_err(), PeerWireError::Truncated("messages"));
+    let mut crowd = vec![0; 8];
+    crowd.extend(65_537_u32.to_be_bytes());
+    crowd.extend(vec![0; 65_537 * 37]);
+    assert_eq!(decode(sealed(1, 4, &crowd)).unwrap_err(), PeerWireError::Impossible("messages"));
     let limits = |length: u32, greeted| frame_size(length.to_be_bytes(), greeted).is_ok();
     assert!(limits(4_096, false) && !limits(4_097, false), "a stranger gets little room");
     assert!(limits(128 << 20, true) && !limits((128 << 20) + 1, true) && !limits(5, true));
