@@ -23,3 +23,5 @@ pub use frame::{
 pub use hello::{Hello, MAX_STARTS, Refusal, Start};
 pub use message::PeerMessage;
 pub(crate) use message::{Encoded, encode_message};
+#[cfg(test)]
+pub(crate) use tests::sealed;

@@ -111,7 +111,7 @@ fn every_cut_and_every_flipped_bit_is_noticed() {
 }
 
 /// A frame with the right checksum around any bytes.
-pub(super) fn sealed(layout: u8, kind: u8, fields: &[u8]) -> Bytes {
+pub(crate) fn sealed(layout: u8, kind: u8, fields: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_bytes(0, 8);
     out.put_u8(layout);

@@ -43,6 +43,16 @@ fn hello(side: usize, shard: u8) -> Hello {
     }
 }
 
+/// A core of `side` that has done nothing yet.
+pub(super) fn local_core(side: usize, settings: PeerSettings) -> Peer {
+    Peer::new(local(side), broker(1 - side), [], settings, 9)
+}
+
+/// A hello that the accepting side takes.
+pub(super) fn accepted_hello(shard: u8) -> Hello {
+    hello(0, shard)
+}
+
 /// A core and the time.
 struct Story {
     core: Peer,
@@ -51,7 +61,7 @@ struct Story {
 
 impl Story {
     fn new(side: usize, settings: PeerSettings) -> Self {
-        Self { core: Peer::new(local(side), broker(1 - side), [], settings, 9), now: 1_000_000 }
+        Self { core: local_core(side, settings), now: 1_000_000 }
     }
 
     fn step(&mut self, event: PeerEvent) -> Vec<PeerEffect> {
