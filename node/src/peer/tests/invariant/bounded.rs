@@ -7,6 +7,8 @@ use crate::wire::Frame;
 
 /// The longest single message of the test, with its frame.
 const LONGEST: usize = 3_300;
+/// What a frame has beside its messages, rounded up.
+const OVERHEAD: usize = 64;
 
 pub(crate) fn queues(world: &mut World, process: usize) {
     let process = &world.processes[process];
@@ -14,8 +16,11 @@ pub(crate) fn queues(world: &mut World, process: usize) {
     let links = usize::from(process.core.shards()) + 1;
     let messages = status.queued_messages <= links * settings.queue_messages;
     let bytes = status.queued_bytes <= links * settings.queue_bytes.max(LONGEST);
-    let unwritten =
-        process.core.links.iter().all(|link| link.unwritten <= settings.window + settings.frame_bytes.max(LONGEST));
+    let unwritten = process
+        .core
+        .links
+        .iter()
+        .all(|link| link.unwritten <= settings.window + OVERHEAD + settings.frame_bytes.max(LONGEST));
     if !(messages && bytes && unwritten) {
         world.violate("bounded", format!("{status:?}"));
     }
@@ -28,7 +33,7 @@ pub(crate) fn frame(world: &mut World, process: usize, link: LinkId, frame: &Fra
     let speaker = &mut world.processes[process];
     let settings = &speaker.settings;
     let count = messages.messages.len();
-    let fits = count == 1 || (count <= settings.frame_messages && frame.len() <= settings.frame_bytes + 64);
+    let fits = count == 1 || (count <= settings.frame_messages && frame.len() <= settings.frame_bytes + OVERHEAD);
     if shard == speaker.core.shards() {
         speaker.caught_up += frame.len();
     }
