@@ -13,6 +13,7 @@ mod directory;
 mod fetch_session;
 pub mod group;
 pub mod metadata_store;
+pub mod peer;
 mod producer_ids;
 pub mod replica;
 mod settings;
