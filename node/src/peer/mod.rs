@@ -3,7 +3,7 @@
 //! [`Peer`] is the core of everything between this broker and one other: it dials or accepts the connections, checks who
 //! is at the other end, batches the messages of all partitions into frames, and tells replicas when the broker is heard,
 //! when it is not, and when messages are lost. What it says, and the rules P1 to P9 behind it, are in
-//! `docs/peer_protocol.md`; why it is not Kafka's Fetch, in `docs/adr/0024-sessions-of-our-own-between-brokers.md`.
+//! `docs/peer_protocol.md`; why it is not Kafka's Fetch, in `docs/adr/0025-sessions-of-our-own-between-brokers.md`.
 //!
 //! # The host's duties
 //!

@@ -39,28 +39,4 @@ impl Mutation {
     ];
 }
 
-#[cfg(any(test, feature = "mutations"))]
-thread_local! {
-    static BROKEN: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
-}
-
-/// Breaks `mutation` on this thread while `body` runs.
-#[cfg(any(test, feature = "mutations"))]
-pub fn with_broken<T>(mutation: Option<Mutation>, body: impl FnOnce() -> T) -> T {
-    BROKEN.set(mutation);
-    let result = body();
-    BROKEN.set(None);
-    result
-}
-
-/// Whether `mutation` is broken on this thread.
-#[cfg(any(test, feature = "mutations"))]
-pub(crate) fn broken(mutation: Mutation) -> bool {
-    BROKEN.get() == Some(mutation)
-}
-
-/// Whether `mutation` is broken: never outside tests.
-#[cfg(not(any(test, feature = "mutations")))]
-pub(crate) const fn broken(_mutation: Mutation) -> bool {
-    false
-}
+millrace_types::mutation_switch!(Mutation);
