@@ -4,6 +4,7 @@ use millrace_types::{Instant, LeaderEpoch, Offset};
 
 use crate::configuration::Configuration;
 use crate::identity::{Peer, ReplicaKey};
+use crate::log::Volatile;
 use crate::message::FetchRequest;
 use crate::mutation::{Mutation, broken};
 use crate::position::{Acknowledged, EpochStart, Position};
@@ -96,6 +97,12 @@ impl Raft {
     #[must_use]
     pub fn held(&self) -> Acknowledged {
         self.acknowledged()
+    }
+
+    /// Whether the write-ahead store may say that records were acknowledged which only the page cache holds.
+    #[must_use]
+    pub const fn is_volatile(&self) -> bool {
+        matches!(self.log.volatile, Volatile::Set | Volatile::Clearing)
     }
 
     /// Whether the replica promises anything: what its start had to note is durable, and no write has failed.
