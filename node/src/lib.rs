@@ -14,6 +14,7 @@ mod fetch_session;
 pub mod group;
 pub mod metadata_store;
 pub mod peer;
+pub mod peers;
 mod producer_ids;
 pub mod replica;
 mod settings;

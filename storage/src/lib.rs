@@ -39,7 +39,9 @@ pub use log::Truncation;
 pub use log::{AppendError, Appended, Log, LogConfig, LogError, Maintenance, PrepareJob, Prepared};
 pub use poison::Poison;
 pub use producer_state::ProducerSummary;
-pub use qstate::{BootRecord, BootState, Configuration, DecodeError, NewBoot, PartitionState, QRecord, QState};
+pub use qstate::{
+    BootRecord, BootState, Configuration, DecodeError, NewBoot, PartitionState, QRecord, QState, SeenStart,
+};
 pub use qstate::{QStateContents, QStateError, Voter, VoterRole};
 pub use record_batch::{BatchError, BatchHeader, BatchLimits, HeaderError, Record, RecordError, RecordIter};
 pub use record_batch::{TimestampType, ValidBatches};

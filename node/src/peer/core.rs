@@ -9,7 +9,9 @@ use super::memory::Memory;
 use super::pace::{Health, Jitter, Quota};
 use super::queue::is_response;
 use super::shard::{CONTROL, MAX_SHARDS, shard_of};
-use super::{LocalBroker, MAX_FRAME, MAX_MESSAGES, Outgoing, PeerEffect, PeerEvent, PeerSettings, Remembered, Start};
+use super::{
+    LocalBroker, MAX_FRAME, MAX_MESSAGES, Outgoing, PeerEffect, PeerEvent, PeerSettings, PlaneMessage, Remembered, Start,
+};
 use crate::core::Core;
 
 /// Who is at the other end.
@@ -168,13 +170,30 @@ impl Peer {
         let encoded = super::codec::encode_message(&mut self.scratch, message);
         let Some(link) = self.links.get_mut(usize::from(shard)) else { return };
         if link.queue.push(encoded, response, &self.settings).is_err() {
-            tracing::warn!(broker = %self.broker, %partition, shard, "the queue is full: its messages are given up");
-            self.counters.overflows += 1;
-            self.counters.dropped += 1 + link.queue.clear() as u64;
-            // The other end learns of the loss by the end of the shard's connection, or of the session if there is none.
-            let has_way = matches!(link.state, LinkState::Open { .. } | LinkState::Confirming { .. });
-            self.lose(now, if has_way { shard } else { CONTROL }, "the queue is full", true, out);
+            self.overflow(now, shard, out);
         }
+    }
+
+    /// Sends what is not of a partition by the control connection.
+    fn send_plane(&mut self, now: Instant, message: &PlaneMessage, out: &mut Vec<PeerEffect>) {
+        let Some(link) = self.links.first_mut().filter(|_| self.up) else {
+            self.counters.dropped += 1;
+            return;
+        };
+        if link.queue.push_plane(message.frame(), &self.settings).is_err() {
+            self.overflow(now, CONTROL, out);
+        }
+    }
+
+    /// The queue of a shard is full: everything in it is given up, and said to be lost.
+    fn overflow(&mut self, now: Instant, shard: u8, out: &mut Vec<PeerEffect>) {
+        let Some(link) = self.links.get_mut(usize::from(shard)) else { return };
+        tracing::warn!(broker = %self.broker, shard, "the queue is full: its messages are given up");
+        self.counters.overflows += 1;
+        self.counters.dropped += 1 + link.queue.clear() as u64;
+        // The other end learns of the loss by the end of the shard's connection, or of the session if there is none.
+        let has_way = matches!(link.state, LinkState::Open { .. } | LinkState::Confirming { .. });
+        self.lose(now, if has_way { shard } else { CONTROL }, "the queue is full", true, out);
     }
 
     fn written(&mut self, now: Instant, connection: u64, bytes: usize, out: &mut Vec<PeerEffect>) {
@@ -253,6 +272,7 @@ impl Core for Peer {
             }
             PeerEvent::Remembered { token } => self.memory.durable_up_to(token),
             PeerEvent::Send(messages) => messages.into_iter().for_each(|message| self.send(now, message, out)),
+            PeerEvent::SendPlane(message) => self.send_plane(now, &message, out),
             PeerEvent::Flush => (0..=self.shards()).for_each(|shard| self.flush(now, shard, out)),
             PeerEvent::Applied(epoch) => self.applied.0 = self.applied.0.max(epoch),
             PeerEvent::Lag(lag) => self.health.observe(lag),

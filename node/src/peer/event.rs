@@ -6,7 +6,7 @@ use bytes::Bytes;
 use millrace_raft::Peer as RemotePeer;
 use millrace_types::{BrokerId, DirectoryId, Instant};
 
-use super::{Hello, Lost, PeerMessage, Refusal, Start};
+use super::{Hello, Lost, PeerMessage, PlaneMessage, Refusal, Start};
 use crate::wire::Frame;
 
 /// Number of a connection, which the host draws: never used again while the process runs.
@@ -77,6 +77,8 @@ pub enum PeerEvent {
     },
     /// Replicas have something to say to those of that broker: in the order in which they said it.
     Send(Vec<Outgoing>),
+    /// Something to say that is not of a partition.
+    SendPlane(PlaneMessage),
     /// The host's turn ends: what was sent in it leaves.
     Flush,
     /// This broker has applied a metadata epoch.
@@ -156,6 +158,13 @@ pub enum PeerEffect {
         from: RemotePeer,
         /// The messages, in the order they were sent.
         messages: Vec<PeerMessage>,
+    },
+    /// A message came that is not of a partition.
+    Plane {
+        /// Who speaks.
+        from: RemotePeer,
+        /// What.
+        message: PlaneMessage,
     },
     /// Messages were lost, and the way is open again: tell the replicas concerned to ask again.
     Refetch(Lost),

@@ -17,6 +17,10 @@ impl Peer {
             }
             let Some(link) = self.links.get_mut(usize::from(shard)) else { return };
             let Some(connection) = link.open().filter(|_| link.unwritten < self.settings.window) else { return };
+            if let Some(frame) = link.queue.pop_plane() {
+                self.write(shard, connection, Frame::from(frame), out);
+                continue;
+            }
             let Some(batch) = link.queue.fill(Batch::new(self.applied.0), &self.settings) else { return };
             let frame = batch.finish();
             if shard == self.shards() {

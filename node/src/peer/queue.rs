@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use millrace_raft::Message;
 
 use super::codec::{Batch, Encoded};
@@ -17,6 +18,8 @@ const FRAME_OVERHEAD: usize = 64;
 /// Messages that wait. Invariant: `bytes` is the sum of their lengths.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
+    /// Whole frames, before everything else.
+    planes: VecDeque<Bytes>,
     control: VecDeque<Encoded>,
     responses: VecDeque<Encoded>,
     bytes: usize,
@@ -34,18 +37,37 @@ pub(crate) const fn is_response(message: &Message) -> bool {
 impl Queue {
     /// Puts a message behind those of its class.
     pub(crate) fn push(&mut self, message: Encoded, response: bool, settings: &PeerSettings) -> Result<(), Overflow> {
-        let length = message.len();
+        self.take(message.len(), settings)?;
+        if response {
+            self.responses.push_back(message)
+        } else {
+            self.control.push_back(message)
+        }
+        Ok(())
+    }
+
+    /// Puts a frame that is not of a partition behind those before it.
+    pub(crate) fn push_plane(&mut self, frame: Bytes, settings: &PeerSettings) -> Result<(), Overflow> {
+        self.take(frame.len(), settings)?;
+        self.planes.push_back(frame);
+        Ok(())
+    }
+
+    /// The next frame that is not of a partition.
+    pub(crate) fn pop_plane(&mut self) -> Option<Bytes> {
+        let frame = self.planes.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+
+    /// Makes room for so many bytes.
+    fn take(&mut self, length: usize, settings: &PeerSettings) -> Result<(), Overflow> {
         let full = self.len() >= settings.queue_messages
             || (self.bytes > 0 && self.bytes.saturating_add(length) > settings.queue_bytes);
         if (full && !broken(Mutation::QueueWithoutBound)) || length > MAX_FRAME - FRAME_OVERHEAD {
             return Err(Overflow);
         }
         self.bytes += length;
-        if response {
-            self.responses.push_back(message)
-        } else {
-            self.control.push_back(message)
-        }
         Ok(())
     }
 
@@ -76,7 +98,7 @@ impl Queue {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.control.len() + self.responses.len()
+        self.planes.len() + self.control.len() + self.responses.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -161,11 +161,11 @@ impl Peer {
         match (link.state, frame) {
             (LinkState::Greeting { .. }, PeerFrame::Hello(hello)) => self.answered(now, shard, &hello, out),
             (_, PeerFrame::HelloRefused(reason)) => self.refused(now, shard, reason, out),
-            (LinkState::Confirming { .. }, frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_))) => {
+            (LinkState::Confirming { .. }, frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_) | PeerFrame::Plane(_))) => {
                 self.open(now, shard, connection, out);
                 self.taken(now, frame, out);
             }
-            (LinkState::Open { .. }, frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_))) => {
+            (LinkState::Open { .. }, frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_) | PeerFrame::Plane(_))) => {
                 self.taken(now, frame, out);
             }
             _ => self.lose(now, shard, "a frame out of turn", true, out),
@@ -175,12 +175,16 @@ impl Peer {
     /// A frame of the session.
     fn taken(&mut self, now: Instant, frame: PeerFrame, out: &mut Vec<PeerEffect>) {
         self.heard = now;
-        let (PeerFrame::Messages(Messages { metadata_epoch, messages }), Some(remote)) = (frame, self.remote) else {
-            return;
-        };
-        self.learn(metadata_epoch, out);
-        if !messages.is_empty() {
-            out.push(PeerEffect::Deliver { from: self.replica(remote), messages });
+        let Some(from) = self.remote.map(|remote| self.replica(remote)) else { return };
+        match frame {
+            PeerFrame::Messages(Messages { metadata_epoch, messages }) => {
+                self.learn(metadata_epoch, out);
+                if !messages.is_empty() {
+                    out.push(PeerEffect::Deliver { from, messages });
+                }
+            }
+            PeerFrame::Plane(message) => out.push(PeerEffect::Plane { from, message }),
+            PeerFrame::Hello(_) | PeerFrame::HelloRefused(_) | PeerFrame::Keepalive { .. } => {}
         }
     }
 

@@ -21,12 +21,13 @@
 //! | 10 Suspect | tp |
 //! | 11 Recovering | tp, 0 or 1 |
 //! | 12 Cutting | tp, to i64, epoch i32 |
+//! | 13 Seen | broker i32, directory 16, incarnation u64, nonce u64 |
 
 use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::record::{BootRecord, Configuration, QRecord, Voter, VoterRole};
+use super::record::{BootRecord, Configuration, QRecord, SeenStart, Voter, VoterRole};
 
 const VERSION: u8 = 1;
 const HEAD: usize = 4;
@@ -34,7 +35,7 @@ const HEAD: usize = 4;
 const OPTIONAL: u8 = 128;
 
 /// Names of the kinds, from 1.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "Term",
     "Epoch",
     "Trunc",
@@ -47,6 +48,7 @@ const NAMES: [&str; 12] = [
     "Suspect",
     "Recovering",
     "Cutting",
+    "Seen",
 ];
 
 /// Why the bytes of a record are refused.
@@ -162,6 +164,11 @@ fn encode_body(record: &QRecord, out: &mut Writer<'_>) -> Result<u8, TooLong> {
             out.tp(*tp).bytes(&to.to_le_bytes()).bytes(&epoch.to_le_bytes());
             12
         }
+        QRecord::Seen(seen) => {
+            out.bytes(&seen.broker.0.to_le_bytes()).bytes(seen.directory.0.as_bytes());
+            out.bytes(&seen.incarnation.to_le_bytes()).bytes(&seen.nonce.to_le_bytes());
+            13
+        }
     })
 }
 
@@ -263,6 +270,10 @@ fn decode_body(kind: u8, body: &mut Reader<'_>) -> Option<QRecord> {
         let (directory, incarnation, nonce, len) = (body.directory()?, body.u64()?, body.u64()?, body.u8()?);
         let boot_id = std::str::from_utf8(body.bytes(usize::from(len))?).ok()?.to_owned();
         return Some(QRecord::Boot(BootRecord { directory, incarnation, boot_id, nonce }));
+    }
+    if kind == 13 {
+        let (broker, directory) = (BrokerId(body.i32()?), body.directory()?);
+        return Some(QRecord::Seen(SeenStart { broker, directory, incarnation: body.u64()?, nonce: body.u64()? }));
     }
     let tp = body.tp()?;
     Some(match kind {

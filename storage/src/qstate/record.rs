@@ -50,6 +50,20 @@ pub struct BootRecord {
     pub nonce: u64,
 }
 
+/// The newest start of another broker's directory that this broker has seen: an older one, or another that claims its
+/// number, is not believed again (consensus rules, 2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenStart {
+    /// The broker.
+    pub broker: BrokerId,
+    /// Its data directory.
+    pub directory: DirectoryId,
+    /// Number of the start.
+    pub incarnation: Incarnation,
+    /// What was drawn at random for it.
+    pub nonce: u64,
+}
+
 /// A record of the write-ahead store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QRecord {
@@ -140,6 +154,8 @@ pub enum QRecord {
     },
     /// The process started.
     Boot(BootRecord),
+    /// Another broker was heard; durable before anything that it says counts.
+    Seen(SeenStart),
 }
 
 impl QRecord {
@@ -158,7 +174,7 @@ impl QRecord {
             | Self::Start { tp, .. }
             | Self::Suspect { tp }
             | Self::Forget { tp } => Some(*tp),
-            Self::Boot(_) => None,
+            Self::Boot(_) | Self::Seen(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use millrace_types::{BrokerId, DirectoryId, LeaderEpoch, Offset, TopicPartition};
 
-use super::record::{BootRecord, Configuration, QRecord};
+use super::record::{BootRecord, Configuration, QRecord, SeenStart};
 use crate::mutation::{Mutation, broken};
 
 /// Starts whose (incarnation, nonce) are kept: what a broker shows its peers (consensus rules, 2.5).
@@ -67,6 +67,8 @@ impl BootState {
 pub(super) struct State {
     pub(super) boots: Vec<BootRecord>,
     pub(super) partitions: BTreeMap<TopicPartition, PartitionState>,
+    /// The last word about each directory of another broker.
+    pub(super) seen: BTreeMap<DirectoryId, SeenStart>,
 }
 
 impl State {
@@ -86,6 +88,9 @@ impl State {
             }
             QRecord::Forget { tp } => {
                 self.partitions.remove(tp);
+            }
+            QRecord::Seen(seen) => {
+                self.seen.insert(seen.directory, *seen);
             }
             QRecord::Term { tp, .. }
             | QRecord::Epoch { tp, .. }
@@ -112,7 +117,8 @@ impl State {
                 self.partitions.iter().filter(move |(_, state)| (state.lost_cache && change.is_some()) == lost);
             chosen.flat_map(|(tp, state)| state.records(*tp))
         };
-        boots(before).into_iter().chain(partitions(true)).chain(boots(after)).chain(partitions(false))
+        let seen = self.seen.values().copied().map(QRecord::Seen);
+        boots(before).into_iter().chain(partitions(true)).chain(boots(after)).chain(partitions(false)).chain(seen)
     }
 }
 
@@ -153,7 +159,7 @@ impl PartitionState {
             // An older epoch or configuration than the known one says nothing.
             QRecord::Term { .. } | QRecord::Cfg { .. } => {}
             // These are not about one partition's state.
-            QRecord::Forget { .. } | QRecord::Boot(_) => {}
+            QRecord::Forget { .. } | QRecord::Boot(_) | QRecord::Seen(_) => {}
         }
     }
 

@@ -14,7 +14,7 @@ use crate::journal::{Journal, JournalError, JournalFlush, JournalOptions, Journa
 use crate::mutation::{Mutation, broken};
 
 use super::codec::{self, DecodeError};
-use super::record::{BootRecord, QRecord};
+use super::record::{BootRecord, QRecord, SeenStart};
 use super::state::{BootState, PartitionState, State};
 
 /// Name of the journal in its directory.
@@ -74,6 +74,8 @@ pub struct QStateContents {
     pub boots: Vec<BootRecord>,
     /// Every known partition.
     pub partitions: BTreeMap<TopicPartition, PartitionState>,
+    /// The newest start seen of each directory of other brokers.
+    pub seen: Vec<SeenStart>,
     /// What its journal is like.
     pub report: JournalReport,
 }
@@ -131,8 +133,8 @@ impl QState {
     /// [`QStateError`].
     pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<QStateContents, QStateError> {
         let (records, report) = Journal::inspect(disk, dir, NAME)?;
-        let State { boots, partitions } = replay(dir, &records)?;
-        Ok(QStateContents { boots, partitions, report })
+        let State { boots, partitions, seen } = replay(dir, &records)?;
+        Ok(QStateContents { boots, partitions, seen: seen.into_values().collect(), report })
     }
 
     /// Appends `records`; they are durable after the next successful [`QState::flush`].
@@ -226,6 +228,11 @@ impl QState {
     /// Every known partition, in order.
     pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &PartitionState)> {
         self.state.partitions.iter().map(|(tp, state)| (*tp, state))
+    }
+
+    /// The newest start that was seen of each directory of other brokers.
+    pub fn seen(&self) -> impl Iterator<Item = SeenStart> {
+        self.state.seen.values().copied()
     }
 
     /// This start and those before.

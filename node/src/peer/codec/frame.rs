@@ -39,6 +39,50 @@ pub enum PeerFrame {
     },
     /// Messages of replicas.
     Messages(Messages),
+    /// Something that is not of a partition.
+    Plane(PlaneMessage),
+}
+
+/// What a message that is not of a partition is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plane {
+    /// The metadata log: what its cores say.
+    Metadata,
+    /// Who leads: hints.
+    Leaders,
+}
+
+/// A message that is not of a partition. It goes by the control connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneMessage {
+    /// What it is about.
+    pub plane: Plane,
+    /// What it says, in the form of its plane.
+    pub body: Bytes,
+}
+
+impl PlaneMessage {
+    fn read(fields: &mut Fields) -> Result<Self, PeerWireError> {
+        let plane = match fields.u8("the plane")? {
+            1 => Plane::Metadata,
+            2 => Plane::Leaders,
+            kind => return Err(PeerWireError::Kind { what: "a plane", kind }),
+        };
+        let length = fields.rest().len();
+        Ok(Self { plane, body: fields.take(length, "the body")? })
+    }
+
+    /// The frame, its length included.
+    #[must_use]
+    pub fn frame(&self) -> Bytes {
+        let mut out = begin(Kind::PLANE);
+        out.put_u8(match self.plane {
+            Plane::Metadata => 1,
+            Plane::Leaders => 2,
+        });
+        out.put_slice(&self.body);
+        finish(out)
+    }
 }
 
 /// Messages of many partitions, in the order they were sent.
@@ -129,6 +173,7 @@ pub fn decode(frame: Bytes) -> Result<PeerFrame, PeerWireError> {
         Kind::REFUSED => PeerFrame::HelloRefused(Refusal::read(&mut fields)?),
         Kind::KEEPALIVE => PeerFrame::Keepalive { tick: fields.u64("tick")? },
         Kind::MESSAGES => PeerFrame::Messages(read_messages(&mut fields)?),
+        Kind::PLANE => PeerFrame::Plane(PlaneMessage::read(&mut fields)?),
         kind => return Err(PeerWireError::Kind { what: "a frame", kind }),
     };
     match fields.rest().len() {
@@ -169,6 +214,7 @@ impl Kind {
     const REFUSED: u8 = 2;
     const KEEPALIVE: u8 = 3;
     pub(super) const MESSAGES: u8 = 4;
+    const PLANE: u8 = 5;
 }
 
 /// A frame with room for its length and checksum.

@@ -17,6 +17,7 @@ fn read(frame: Bytes) {
             messages.messages.into_iter().for_each(|message| batch.push(encode_message(&mut scratch, message)));
             batch.finish().to_bytes()
         }
+        Ok(PeerFrame::Plane(message)) => message.frame(),
         Err(_) => return,
     };
     assert_eq!(written.slice(LENGTH_LEN..), frame, "one way to say one thing");

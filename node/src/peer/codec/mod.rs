@@ -17,8 +17,8 @@ mod tests;
 
 pub(crate) use batch::Batch;
 pub use frame::{
-    LENGTH_LEN, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, Messages, PROTOCOL, PeerFrame, PeerWireError, decode,
-    frame_size, hello_frame, keepalive_frame, refused_frame,
+    LENGTH_LEN, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, Messages, PROTOCOL, PeerFrame, PeerWireError, Plane,
+    PlaneMessage, decode, frame_size, hello_frame, keepalive_frame, refused_frame,
 };
 pub use hello::{Hello, MAX_STARTS, Refusal, Start};
 pub use message::PeerMessage;

@@ -234,6 +234,9 @@ fn golden() -> Vec<(&'static str, Bytes)> {
         ("refused", refused_frame(Refusal::History { known: 6 })),
         ("keepalive", keepalive_frame(0x0102_0304_0506_0708)),
     ];
+    for (name, plane) in [("plane_metadata", Plane::Metadata), ("plane_leaders", Plane::Leaders)] {
+        frames.push((name, PlaneMessage { plane, body: Bytes::from_static(b"body") }.frame()));
+    }
     let partition = TopicPartition::new(TopicId(Uuid::from_u128(0x70)), 3);
     for (name, message) in samples() {
         let records = if name == "fetch_records" { Bytes::from_static(b"batch") } else { Bytes::new() };

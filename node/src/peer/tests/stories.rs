@@ -115,6 +115,7 @@ fn names(effects: &[PeerEffect]) -> Vec<&'static str> {
         PeerEffect::Ahead { .. } => "ahead",
         PeerEffect::Refused { .. } => "refused",
         PeerEffect::Timer(_) => "timer",
+        PeerEffect::Plane { .. } => "plane",
     };
     effects.iter().map(name).filter(|name| *name != "timer").collect()
 }

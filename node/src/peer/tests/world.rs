@@ -374,7 +374,7 @@ impl World {
                 };
                 *self.seen.entry(name).or_default() += 1;
             }
-            PeerEffect::Ahead { .. } => {}
+            PeerEffect::Ahead { .. } | PeerEffect::Plane { .. } => {}
             PeerEffect::Timer(at) => {
                 self.number += 1;
                 let (number, at) = (self.number, at.as_micros().max(self.now + 1_000));
