@@ -434,9 +434,8 @@ fn what_is_deleted_does_not_come_back_with_another_leader() {
     cluster.run_until("agreement", Cluster::agree);
     let leader = cluster.leader().expect("a leader");
     let (slow, other) = ((leader + 1) % 3, (leader + 2) % 3);
-    let delete = |cluster: &mut Cluster, before, deadline| {
-        cluster.call(leader, PartitionOp::DeleteRecords { before, deadline })
-    };
+    let delete =
+        |cluster: &mut Cluster, before, deadline| cluster.call(leader, PartitionOp::DeleteRecords { before, deadline });
     let token = delete(&mut cluster, 2, Instant::NEVER);
     cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
     for at in 0..3 {
