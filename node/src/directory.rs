@@ -92,7 +92,8 @@ impl PartitionView {
         self.in_sync.load(Ordering::Relaxed)
     }
 
-    /// The brokers whose replicas are in sync with this leader, itself included; empty while it does not lead.
+    /// The brokers whose replicas are in sync with this leader, itself included. Of a replica that does not
+    /// lead it says nothing.
     #[must_use]
     pub fn in_sync_brokers(&self) -> Arc<Vec<BrokerId>> {
         self.in_sync_brokers.load_full()

@@ -101,7 +101,8 @@ impl Verdict {
         }
         if cx.version >= LEADER_FROM
             && self.error == ErrorCode::NotLeaderOrFollower
-            && let Some((leader, epoch)) = self.partition.and_then(|partition| leaders.current(cx, partition))
+            && let Some((leader, epoch)) =
+                self.partition.and_then(|partition| leaders.current(cx, partition, (self.error, -1)))
         {
             response.current_leader =
                 LeaderIdAndEpoch::default().with_leader_id(leader.0.into()).with_leader_epoch(epoch);
