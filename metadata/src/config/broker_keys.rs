@@ -164,7 +164,8 @@ pub const BROKER_KEYS: &[Key] = &[
     key(
         "offsets.topic.replication.factor",
         short(1, 3),
-        "Replicas of __consumer_offsets, or as many as there are brokers if these are fewer; read when it is created.",
+        "Replicas of __consumer_offsets; read when it is created, which waits until so many brokers are registered. A \
+         broker alone keeps one.",
     ),
     key(
         "offsets.topic.segment.bytes",

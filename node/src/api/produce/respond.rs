@@ -73,7 +73,7 @@ impl Verdict {
                 Self { log_start, ..base }
             }
             Answer::Partition(PartitionAnswer::Failed(error)) | Answer::Gone(error) => Self::refused(error),
-            Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) => {
+            Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) | Answer::Elected(_) => {
                 Self::refused(ErrorCode::UnknownServerError)
             }
         }
