@@ -1,5 +1,7 @@
 //! The producer in virtual time: batching, linger, order, retries, idempotence, memory, time-outs.
 
+mod failover;
+
 use std::time::Duration;
 
 use kafka_protocol::messages as m;
