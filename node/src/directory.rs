@@ -26,7 +26,7 @@ pub struct PartitionView {
     /// Of a leader: how many replicas are in sync, itself included.
     in_sync: AtomicUsize,
     /// Of a leader: the brokers of these replicas; empty before they are told.
-    in_sync_brokers: ArcSwap<Vec<BrokerId>>,
+    in_sync_brokers: ArcSwap<Arc<[BrokerId]>>,
     /// Grows with each change of the leader or of the in-sync replicas.
     changes: AtomicU64,
     /// Offsets from here on are not served: the end of what is durable when a flush has failed, else `i64::MAX`.
@@ -45,7 +45,7 @@ impl PartitionView {
             leadership: AtomicU64::new(Leadership::default().packed()),
             tells_latest: AtomicBool::new(false),
             in_sync: AtomicUsize::new(1),
-            in_sync_brokers: ArcSwap::default(),
+            in_sync_brokers: ArcSwap::from_pointee(Arc::from([])),
             changes: AtomicU64::new(0),
             readable_end: AtomicI64::new(i64::MAX),
             damaged: AtomicBool::new(false),
@@ -95,8 +95,8 @@ impl PartitionView {
     /// The brokers whose replicas are in sync with this leader, itself included. Of a replica that does not
     /// lead it says nothing.
     #[must_use]
-    pub fn in_sync_brokers(&self) -> Arc<Vec<BrokerId>> {
-        self.in_sync_brokers.load_full()
+    pub fn in_sync_brokers(&self) -> Arc<[BrokerId]> {
+        Arc::clone(&self.in_sync_brokers.load())
     }
 
     fn leadership(&self) -> Leadership {
@@ -144,7 +144,7 @@ impl PartitionView {
     }
 
     /// Publishes which replicas are in sync; called by the replica's core alone.
-    pub(crate) fn set_in_sync(&self, brokers: Vec<BrokerId>) {
+    pub(crate) fn set_in_sync(&self, brokers: Arc<[BrokerId]>) {
         self.in_sync.store(brokers.len().max(1), Ordering::Relaxed);
         if **self.in_sync_brokers.load() != brokers {
             self.in_sync_brokers.store(Arc::new(brokers));
@@ -237,7 +237,7 @@ impl Directory {
             let own = view.leader_epoch().map(|_| view.in_sync_brokers()).filter(|brokers| !brokers.is_empty());
             let hinted = hint.as_ref().filter(|hint| (hint.leader, hint.epoch) == (broker, epoch));
             let in_sync = match (own, hinted) {
-                (Some(own), _) => own.as_slice().into(),
+                (Some(own), _) => own,
                 (None, Some(hint)) => Arc::clone(&hint.in_sync),
                 (None, None) => Arc::from([broker]),
             };

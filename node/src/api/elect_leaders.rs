@@ -116,7 +116,8 @@ fn elect(cx: &mut Context<'_>, topic: &Topic, number: i32, election: Election, d
     let at = TopicPartition::new(topic.id, number);
     let leader = cx.directory.leader(&at);
     if election == Election::Unclean {
-        let error = if leader.is_some() { ErrorCode::ElectionNotNeeded } else { ErrorCode::EligibleLeadersNotAvailable };
+        let error =
+            if leader.is_some() { ErrorCode::ElectionNotNeeded } else { ErrorCode::EligibleLeadersNotAvailable };
         return Outcome::Known(error);
     }
     match (leader, assignment.replicas.first().copied()) {

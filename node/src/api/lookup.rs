@@ -6,7 +6,7 @@ use millrace_metadata::{Image, Topic};
 use millrace_types::{BrokerId, ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
 
-use crate::directory::{Directory, PartitionView};
+use crate::directory::{Directory, Leader, PartitionView};
 
 /// The topic of this name.
 pub(super) fn topic_by_name<'a>(image: &'a Image, name: &str) -> Result<&'a Topic, ErrorCode> {
@@ -45,8 +45,13 @@ pub(super) fn known(view: &PartitionView, epoch: LeaderEpoch) -> Result<(), Erro
 
 /// The replicas of an assignment that are in sync with the leader, in the assignment's order. While nobody leads they
 /// are those that the last leader has told, else all.
-pub(super) fn in_sync(directory: &Directory, at: &TopicPartition, replicas: &[BrokerId]) -> Vec<BrokerId> {
-    let told = directory.leader(at).map(|leader| leader.in_sync);
+pub(super) fn in_sync(
+    directory: &Directory,
+    at: &TopicPartition,
+    leader: Option<&Leader>,
+    replicas: &[BrokerId],
+) -> Vec<BrokerId> {
+    let told = leader.map(|leader| Arc::clone(&leader.in_sync));
     let told = told.or_else(|| directory.hints().get(at).map(|hint| hint.in_sync));
     replicas.iter().copied().filter(|id| told.as_ref().is_none_or(|told| told.contains(id))).collect()
 }

@@ -315,7 +315,9 @@ fn failure(answer: &Answer) -> ErrorCode {
     let error = match answer {
         Answer::Partition(PartitionAnswer::Refused { error, .. }) => error.error_code(),
         Answer::Partition(PartitionAnswer::Failed(error)) | Answer::Gone(error) => *error,
-        Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) | Answer::Elected(_) => ErrorCode::UnknownServerError,
+        Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) | Answer::Elected(_) => {
+            ErrorCode::UnknownServerError
+        }
     };
     match error {
         ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,

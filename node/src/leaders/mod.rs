@@ -13,7 +13,10 @@
 //! 1. [`LeadersEvent::View`] follows every change of what a replica's view says of its leader or its in-sync replicas
 //!    ([`PartitionView::changes`](crate::PartitionView::changes)); [`LeadersEvent::Unhosted`] when the view is withdrawn.
 //! 2. [`LeadersEvent::Heard`], [`LeadersEvent::Silent`] and [`LeadersEvent::Plane`] are what the sessions say, in their order.
-//! 3. [`LeadersEffect::Send`] goes to the sessions; [`LeadersEffect::Hint`] and [`LeadersEffect::Transfer`] to the replica, if
+//! 3. [`LeadersEvent::Removed`] follows when a broker leaves the metadata image.
+//! 4. [`Call::Elect`](crate::Call::Elect) of a connection comes as [`LeadersEvent::Elect`], and [`LeadersEffect::Elected`] goes back
+//!    as [`Answer::Elected`](crate::Answer::Elected).
+//! 5. [`LeadersEffect::Send`] goes to the sessions; [`LeadersEffect::Hint`] and [`LeadersEffect::Transfer`] to the replica, if
 //!    it is still hosted.
 
 mod codec;

@@ -139,8 +139,7 @@ impl Cluster {
     /// another broker when there is none.
     pub(super) fn route_any(&mut self, now: Instant) {
         while !self.any.is_empty() {
-            let ready =
-                self.connections.iter().filter(|(_, (_, connection))| self.may_answer(now, connection));
+            let ready = self.connections.iter().filter(|(_, (_, connection))| self.may_answer(now, connection));
             let Some(id) = ready.min_by_key(|(_, (key, connection))| (connection.in_flight(), *key)).map(|(id, _)| *id)
             else {
                 break;

@@ -82,9 +82,10 @@ impl<'a> Page<'a> {
         let listener = &self.cx.session.origin.listener;
         let reachable = |id| self.image.broker(id).is_some_and(|broker| broker.endpoint(listener).is_some());
         let at = TopicPartition::new(topic.id, number);
-        let leader = self.cx.directory.leader(&at).filter(|leader| reachable(leader.broker));
+        let leader = self.cx.directory.leader(&at);
         let ids = |brokers: &[millrace_types::BrokerId]| brokers.iter().map(|id| BrokerId(id.0)).collect::<Vec<_>>();
-        let in_sync = lookup::in_sync(self.cx.directory, &at, &assignment.replicas);
+        let in_sync = lookup::in_sync(self.cx.directory, &at, leader.as_ref(), &assignment.replicas);
+        let leader = leader.filter(|leader| reachable(leader.broker));
         let is_offline = |id: &&millrace_types::BrokerId| !reachable(**id) || !self.cx.directory.is_heard(**id);
         let offline = assignment.replicas.iter().filter(is_offline).map(|id| BrokerId(id.0));
         // Without a leader there is no error here, unlike in Metadata. Replicas that may lead although they are not in

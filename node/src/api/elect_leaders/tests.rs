@@ -4,9 +4,9 @@ use kafka_protocol::messages::ElectLeadersResponse;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 
 use super::*;
+use crate::api::metadata_call::testing::{Admin, topic};
 use crate::call::ConnectionId;
 use crate::testing::World;
-use crate::api::metadata_call::testing::{Admin, topic};
 
 fn request(version: i16, election: i8, topics: Option<&[(&str, &[i32])]>) -> ElectLeadersRequest {
     let one = |(name, numbers): &(&str, &[i32])| {

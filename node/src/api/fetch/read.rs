@@ -118,7 +118,7 @@ pub(super) fn read(
         Err(error) => return Outcome::failed(Some(partition), error),
     };
     let known_epoch = target.wanted.leader_epoch;
-    let found = match serves(&view, known_epoch, consumer) {
+    let found = match serves(cx, &view, known_epoch, consumer) {
         Err(error) => Err(error),
         Ok(()) => match nearer(cx, image, &view, target, consumer) {
             Some(broker) => Ok(Outcome { preferred: Some(broker), ..Outcome::of(&view) }),
@@ -128,10 +128,17 @@ pub(super) fn read(
     Outcome { known_epoch, ..found.unwrap_or_else(|error| Outcome::failed(Some(partition), error)) }
 }
 
-/// Whether the replica may be read from by this consumer: it leads, or the consumer knows of followers.
-fn serves(view: &PartitionView, known_epoch: LeaderEpoch, consumer: &Consumer) -> Result<(), ErrorCode> {
+/// Whether the replica may be read from by this consumer: it leads, or follows a leader that is heard, and the consumer
+/// knows of followers. A replica that is cut off from its leader would have the consumer wait for ever.
+fn serves(
+    cx: &Context<'_>,
+    view: &PartitionView,
+    known_epoch: LeaderEpoch,
+    consumer: &Consumer,
+) -> Result<(), ErrorCode> {
     lookup::known(view, known_epoch)?;
-    let serves = consumer.any_replica || view.leader_epoch().is_some();
+    let follows = || view.leader().is_some_and(|(leader, _)| cx.directory.is_heard(leader));
+    let serves = view.leader_epoch().is_some() || (consumer.any_replica && follows());
     if serves { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
 }
 
@@ -159,8 +166,7 @@ fn nearer(
         return None;
     }
     let in_sync = view.in_sync_brokers();
-    let near: Vec<BrokerId> =
-        in_sync.iter().copied().filter(|id| in_rack(*id) && cx.directory.is_heard(*id)).collect();
+    let near: Vec<BrokerId> = in_sync.iter().copied().filter(|id| in_rack(*id) && cx.directory.is_heard(*id)).collect();
     let turn = usize::try_from(target.key.partition).unwrap_or(0);
     near.get(turn.checked_rem(near.len())?).copied()
 }

@@ -117,20 +117,20 @@ fn partition(
     assignment: &Assignment,
 ) -> MetadataResponsePartition {
     let ids = |brokers: &[millrace_types::BrokerId]| brokers.iter().map(|id| BrokerId(id.0)).collect::<Vec<_>>();
-    let in_sync = lookup::in_sync(cx.directory, &at, &assignment.replicas);
+    let leader = cx.directory.leader(&at);
+    let in_sync = lookup::in_sync(cx.directory, &at, leader.as_ref(), &assignment.replicas);
     let mut partition = MetadataResponsePartition::default()
         .with_partition_index(at.partition)
         .with_replica_nodes(ids(&assignment.replicas))
         .with_isr_nodes(ids(&in_sync));
     if cx.version >= OFFLINE_FROM {
-        let offline: Vec<_> =
-            assignment.replicas.iter().copied().filter(|id| !cx.directory.is_heard(*id)).collect();
+        let offline: Vec<_> = assignment.replicas.iter().copied().filter(|id| !cx.directory.is_heard(*id)).collect();
         partition = partition.with_offline_replicas(ids(&offline));
     }
     let leaderless = |error: ErrorCode| {
         partition.clone().with_error_code(error.code()).with_leader_id(BrokerId(-1)).with_leader_epoch(-1)
     };
-    let Some(Leader { broker: leader, epoch, .. }) = cx.directory.leader(&at) else {
+    let Some(Leader { broker: leader, epoch, .. }) = leader else {
         return leaderless(ErrorCode::LeaderNotAvailable);
     };
     let reachable = image.broker(leader).is_some_and(|broker| broker.endpoint(&cx.session.origin.listener).is_some());

@@ -99,6 +99,18 @@ fn a_follower_serves_what_it_knows_to_be_committed() {
 }
 
 #[test]
+fn a_follower_without_a_leader_sends_consumers_away() {
+    let (mut world, connection, at) = scene(false);
+    let not_here = ErrorCode::NotLeaderOrFollower.code();
+    world.follow(at, 3, None);
+    assert_eq!(read(&mut world, connection, 12, &fetch("t", &[(0, 5)])).error_code, not_here, "an election");
+    world.follow(at, 3, Some(2));
+    assert_eq!(read(&mut world, connection, 12, &fetch("t", &[(0, 5)])).error_code, 0);
+    world.hear(2, false);
+    assert_eq!(read(&mut world, connection, 12, &fetch("t", &[(0, 5)])).error_code, not_here, "cut off");
+}
+
+#[test]
 fn a_replica_that_has_met_no_epoch_serves_nobody() {
     let (mut world, connection, at) = scene(false);
     world.follow(at, 0, None);
@@ -111,6 +123,7 @@ fn where_logs_part_is_told_by_leader_and_follower() {
     let (world, _, at) = scene(false);
     // The second start leads epoch 2 from offset 10 on, the third epoch 3 from there, too: epoch 2 has no record.
     let mut world = world.crash(CrashKind::Process).crash(CrashKind::Process);
+    world.hear(2, true);
     let connection = world.connect();
     world.request(connection, 9, &produce(-1, "t", &[(0, batch(&["b"]))]));
     let epoch = world.view(at).leader_epoch().expect("it leads");
