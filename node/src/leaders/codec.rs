@@ -40,7 +40,7 @@ pub enum LeadersMessage {
         /// Number of the stream: each session has another.
         stream: u64,
         /// Number of the message in its stream, from 0.
-        number: u32,
+        number: u64,
         /// Whether all that the sender led when the stream began has been told with it.
         complete: bool,
         /// The entries.
@@ -51,7 +51,7 @@ pub enum LeadersMessage {
         /// The stream.
         stream: u64,
         /// The update.
-        number: u32,
+        number: u64,
     },
     /// Who leads the partition is asked to hand it over.
     Transfer {
@@ -75,7 +75,7 @@ impl LeadersMessage {
             Self::Update { stream, number, complete, entries } => {
                 out.put_u8(Self::UPDATE);
                 out.put_u64(*stream);
-                out.put_u32(*number);
+                out.put_u64(*number);
                 out.put_u8(if *complete { COMPLETE } else { 0 });
                 let entries = entries.get(..MAX_ENTRIES).unwrap_or(entries);
                 out.put_u32(u32::try_from(entries.len()).unwrap_or(0));
@@ -84,7 +84,7 @@ impl LeadersMessage {
             Self::Taken { stream, number } => {
                 out.put_u8(Self::TAKEN);
                 out.put_u64(*stream);
-                out.put_u32(*number);
+                out.put_u64(*number);
             }
             Self::Transfer { partition, to } => {
                 out.put_u8(Self::TRANSFER);
@@ -103,7 +103,7 @@ impl LeadersMessage {
         let mut fields = Fields::new(body);
         let message = match fields.u8("the kind of a message about leaders")? {
             Self::UPDATE => read_update(&mut fields)?,
-            Self::TAKEN => Self::Taken { stream: fields.u64("stream")?, number: fields.u32("update")? },
+            Self::TAKEN => Self::Taken { stream: fields.u64("stream")?, number: fields.u64("update")? },
             Self::TRANSFER => {
                 Self::Transfer { partition: read_partition(&mut fields)?, to: BrokerId(fields.i32("successor")?) }
             }
@@ -117,7 +117,7 @@ impl LeadersMessage {
 }
 
 fn read_update(fields: &mut Fields) -> Result<LeadersMessage, PeerWireError> {
-    let (stream, number) = (fields.u64("stream")?, fields.u32("update")?);
+    let (stream, number) = (fields.u64("stream")?, fields.u64("update")?);
     let complete = fields.flags(COMPLETE, "an update's flags")? == COMPLETE;
     let count = fields.count(MIN_ENTRY_LEN, "entries")?;
     if count > MAX_ENTRIES {
@@ -183,7 +183,7 @@ mod tests {
         for message in [
             LeadersMessage::Update { stream: 1 << 40, number: 5, complete: true, entries },
             LeadersMessage::Update { stream: 0, number: 0, complete: false, entries: Vec::new() },
-            LeadersMessage::Taken { stream: 9, number: u32::MAX },
+            LeadersMessage::Taken { stream: 9, number: u64::MAX },
             LeadersMessage::Transfer { partition: tp(2), to: BrokerId(3) },
         ] {
             let body = message.encode().body;
@@ -200,14 +200,15 @@ mod tests {
         let update = LeadersMessage::Update { stream: 2, number: 1, complete: true, entries };
         let hex: String = update.encode().body.iter().map(|byte| format!("{byte:02x}")).collect();
         let entry = "00000000000000000000000000000007000001020100000003010000 0004".replace(' ', "");
-        assert_eq!(hex, format!("01{}{}{}{}{entry}", "0000000000000002", "00000001", "01", "00000001"));
+        assert_eq!(hex, format!("01{}{}{}{}{entry}", "0000000000000002", "0000000000000001", "01", "00000001"));
     }
 
     #[test]
     fn more_entries_than_allowed_are_refused() {
         let entries: Vec<_> = (0..=1_024).map(|number| (tp(number), Entry::Left { epoch: 1 })).collect();
         let mut out = BytesMut::new();
-        out.put_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        out.put_slice(&[1]);
+        out.put_slice(&[0; 8 + 8 + 1]);
         out.put_u32(1_025);
         entries.iter().for_each(|(partition, entry)| put_entry(&mut out, *partition, entry));
         assert_eq!(LeadersMessage::decode(out.freeze()), Err(PeerWireError::Impossible("entries")));

@@ -132,7 +132,7 @@ impl Leaders {
     fn update(
         &mut self,
         from: ReplicaKey,
-        (stream, number): (u64, u32),
+        (stream, number): (u64, u64),
         complete: bool,
         entries: Vec<(TopicPartition, Entry)>,
         out: &mut Vec<LeadersEffect>,

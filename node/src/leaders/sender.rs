@@ -10,7 +10,7 @@ use super::event::LeadersEffect;
 use super::owned::Owned;
 
 /// Updates on the way to one broker.
-const WINDOW: u32 = 4;
+const WINDOW: u64 = 4;
 
 /// The stream to one broker.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Sender {
     sent: u64,
     /// Whether the receiver was told that it has everything.
     complete: bool,
-    next: u32,
-    taken: u32,
+    next: u64,
+    taken: u64,
 }
 
 impl Sender {
@@ -31,9 +31,9 @@ impl Sender {
     }
 
     /// The receiver has all updates up to `number`.
-    pub(super) fn taken(&mut self, stream: u64, number: u32) {
+    pub(super) fn taken(&mut self, stream: u64, number: u64) {
         if stream == self.stream && (self.taken..self.next).contains(&number) {
-            self.taken = number + 1;
+            self.taken = number.saturating_add(1);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The producer in virtual time: batching, linger, order, retries, idempotence, memory, time-outs.
 
 mod failover;
+mod moving;
 
 use std::time::Duration;
 
