@@ -1,5 +1,7 @@
 //! Tables of several brokers: sessions that come and go, elections by any broker, and that all agree in the end.
 
+mod fleet;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;

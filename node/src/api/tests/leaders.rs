@@ -1,14 +1,17 @@
 //! What a broker of several tells of leaders, and what it answers for partitions that it does not lead.
 
+use std::sync::Arc;
+
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::{
-    BrokerId, DeleteRecordsRequest, DescribeClusterRequest, DescribeTopicPartitionsRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest,
+    BrokerId, DeleteRecordsRequest, DescribeClusterRequest, DescribeTopicPartitionsRequest, FindCoordinatorRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
 };
+use kafka_protocol::protocol::StrBytes;
 use millrace_types::{ErrorCode, TopicPartition};
 
 use crate::call::ConnectionId;
@@ -199,6 +202,38 @@ fn questions_about_offsets_go_to_the_leader() {
         let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(100);
         let response = world.request(connection, 2, &request);
         assert_eq!(response.topics[0].partitions[0].error_code, error.code());
+    }
+}
+
+#[test]
+fn the_coordinator_of_a_group_is_who_leads_its_partition() {
+    let (mut world, connection, _) = scene();
+    let name = millrace_metadata::CONSUMER_OFFSETS.to_owned();
+    world.change(millrace_metadata::Command::EnsureInternalTopic { name: name.clone() });
+    let topic = Arc::clone(world.shared.directory.image().topic(&name).expect("it is created"));
+    assert_eq!(topic.replication_factor(), 3, "as many as are registered, at least");
+    for number in 0..topic.partition_count() {
+        world.hint(TopicPartition::new(topic.id, number), 3, 4, &[4]);
+    }
+    let requests = || {
+        let key = StrBytes::from_static_str("group");
+        let one = FindCoordinatorRequest::default().with_key(key.clone());
+        [(3, one), (4, FindCoordinatorRequest::default().with_coordinator_keys(vec![key]))]
+    };
+    let found = |world: &mut World, (version, request): (i16, FindCoordinatorRequest)| {
+        let response = world.request(connection, version, &request);
+        match response.coordinators.first() {
+            Some(row) => (row.error_code, row.node_id.0, row.host.to_string()),
+            None => (response.error_code, response.node_id.0, response.host.to_string()),
+        }
+    };
+    for request in requests() {
+        assert_eq!(found(&mut world, request), (0, 4, "broker-4.test".to_owned()));
+    }
+    world.hear(4, false);
+    for request in requests() {
+        let unavailable = ErrorCode::CoordinatorNotAvailable.code();
+        assert_eq!(found(&mut world, request), (unavailable, -1, String::new()), "nobody who is heard leads");
     }
 }
 
