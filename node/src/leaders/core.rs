@@ -75,6 +75,7 @@ impl Leaders {
         };
         if self.owned.put(partition, entry) {
             self.tell(out);
+            self.forget_left();
         }
         self.settle_elections(partition, out);
     }
@@ -83,6 +84,11 @@ impl Leaders {
         for sender in self.senders.values_mut() {
             sender.advance(&self.owned, out);
         }
+    }
+
+    fn forget_left(&mut self) {
+        let known = self.senders.values().map(Sender::known).min().unwrap_or(u64::MAX);
+        self.owned.forget_left(known);
     }
 
     fn heard(&mut self, broker: BrokerId, out: &mut Vec<LeadersEffect>) {
@@ -98,6 +104,7 @@ impl Leaders {
 
     fn silent(&mut self, broker: BrokerId) {
         self.senders.remove(&broker);
+        self.forget_left();
         self.directory.hints().set_heard(broker, false);
     }
 
@@ -121,6 +128,7 @@ impl Leaders {
                 if let Some(sender) = self.senders.get_mut(&broker) {
                     sender.taken(stream, number);
                     sender.advance(&self.owned, out);
+                    self.forget_left();
                 }
             }
             Ok(LeadersMessage::Transfer { partition, to }) => self.transfer(partition, to, out),
@@ -192,6 +200,12 @@ impl Leaders {
         if view.epoch() < hint.epoch || (view.epoch() == hint.epoch && view.leader().is_none()) {
             out.push(LeadersEffect::Hint { partition, leader: from, epoch: hint.epoch });
         }
+    }
+
+    /// Number of entries that are told to others.
+    #[cfg(test)]
+    pub(super) fn owned(&self) -> usize {
+        self.owned.len()
     }
 
     fn settle_elections(&mut self, partition: TopicPartition, out: &mut Vec<LeadersEffect>) {

@@ -1,6 +1,6 @@
-//! The entries that this broker owns: of the partitions that it leads, or has led while it runs.
+//! The entries that this broker owns: of the partitions that it leads, or has led and somebody may not know yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_types::TopicPartition;
 
@@ -8,11 +8,13 @@ use super::codec::Entry;
 
 /// The entries, each under the version at which it was last changed.
 ///
-/// Invariant: `by_version` and `entries` hold the same pairs, and `version` is the greatest.
+/// Invariant: `by_version` and `entries` hold the same pairs, `left` the versions of those that say that this broker
+/// leads no longer, and no version is above `version`.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
     entries: BTreeMap<TopicPartition, (u64, Entry)>,
     by_version: BTreeMap<u64, TopicPartition>,
+    left: BTreeSet<u64>,
     version: u64,
 }
 
@@ -28,8 +30,12 @@ impl Owned {
             return false;
         }
         self.version += 1;
+        if matches!(entry, Entry::Left { .. }) {
+            self.left.insert(self.version);
+        }
         if let Some((before, _)) = self.entries.insert(partition, (self.version, entry)) {
             self.by_version.remove(&before);
+            self.left.remove(&before);
         }
         self.by_version.insert(self.version, partition);
         true
@@ -48,6 +54,24 @@ impl Owned {
 
     /// Whether nothing was changed after `version`.
     pub(super) fn is_told(&self, version: u64) -> bool {
-        self.version <= version
+        self.by_version.last_key_value().is_none_or(|(last, _)| *last <= version)
+    }
+
+    /// Everybody who listens knows what was changed up to `version`: that a partition is led no longer need not be kept.
+    /// Who listens later is told all that is led, and takes the rest for over.
+    pub(super) fn forget_left(&mut self, version: u64) {
+        while let Some(at) = self.left.first().copied().filter(|at| *at <= version) {
+            self.left.remove(&at);
+            if let Some(partition) = self.by_version.remove(&at) {
+                self.entries.remove(&partition);
+            }
+        }
+    }
+
+    /// Number of entries.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        debug_assert_eq!(self.entries.len(), self.by_version.len());
+        self.entries.len()
     }
 }

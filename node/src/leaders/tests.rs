@@ -231,6 +231,27 @@ fn who_leads_no_longer_is_named_no_longer() {
 }
 
 #[test]
+fn what_is_led_no_longer_is_forgotten_when_all_know() {
+    let mut net = Net::joined();
+    for number in 0..3_000 {
+        net.view(1, number, (1, Some(1)), &[1]);
+    }
+    net.settle();
+    for number in 0..3_000 {
+        net.view(1, number, (2, None), &[]);
+    }
+    assert_eq!(net.sides[&1].core.owned(), 3_000, "others do not know yet");
+    net.settle();
+    assert_eq!(net.sides[&1].core.owned(), 0);
+    assert!((2..=4).all(|at| net.sides[&at].directory.hints().is_empty()));
+    // Nobody listens: nothing is kept.
+    let mut alone = Net::new();
+    alone.view(1, 0, (1, Some(1)), &[1]);
+    alone.view(1, 0, (2, None), &[]);
+    assert_eq!(alone.sides[&1].core.owned(), 0);
+}
+
+#[test]
 fn what_was_over_while_nobody_listened_is_swept() {
     let mut net = Net::joined();
     net.view(1, 0, (5, Some(1)), &[1]);
