@@ -28,15 +28,31 @@ impl Cluster {
         connection.silent_at(self.config.silence_timeout) <= now
     }
 
-    /// Whether the connection takes what any broker may answer. One that is silent on another connection would not.
-    pub(super) fn may_answer(&self, now: Instant, connection: &Connection) -> bool {
-        let same = |other: &Connection| other.address == connection.address && self.is_silent(now, other);
-        let is_silent = || self.connections.values().any(|(_, other)| same(other));
-        connection.has_room(now, self.max_in_flight) && (self.is_only() || !is_silent())
+    /// Whether the connection takes what any broker may answer. A broker that is silent on another connection would not
+    /// answer here either; and who is behind an address of the configuration is not known, so that while a broker is silent
+    /// those that are known by their number come first.
+    pub(super) fn may_answer(&self, now: Instant, key: LinkKey, connection: &Connection) -> bool {
+        if !connection.has_room(now, self.max_in_flight) {
+            return false;
+        }
+        let silent = self.silent(now);
+        if self.is_only() || silent.is_empty() {
+            return true;
+        }
+        let address = |id: &ConnectionId| self.connections.get(id).map(|(_, other)| &other.address);
+        let is_silent = silent.iter().any(|(id, _)| address(id) == Some(&connection.address));
+        let others = || self.metadata.nodes.keys().any(|broker| self.is_promising(now, LinkKey::Data(*broker)));
+        !is_silent && (key.broker().is_some() || !others())
+    }
+
+    /// Whether nothing speaks against the broker: it is not silent, and the last connection did not fail.
+    pub(super) fn is_promising(&self, now: Instant, key: LinkKey) -> bool {
+        let has_failed = self.links.get(&key).is_some_and(|link| link.failures > 0);
+        !has_failed && !key.broker().is_some_and(|broker| self.is_broker_silent(now, broker))
     }
 
     /// Whether a connection to this broker is silent.
-    pub(super) fn is_broker_silent(&self, now: Instant, broker: i32) -> bool {
+    fn is_broker_silent(&self, now: Instant, broker: i32) -> bool {
         let own = self.connections.values().filter(|(key, _)| key.broker() == Some(broker));
         own.map(|(_, connection)| connection).any(|connection| self.is_silent(now, connection))
     }

@@ -139,7 +139,7 @@ impl Cluster {
     /// another broker when there is none.
     pub(super) fn route_any(&mut self, now: Instant) {
         while !self.any.is_empty() {
-            let ready = self.connections.iter().filter(|(_, (_, connection))| self.may_answer(now, connection));
+            let ready = self.connections.iter().filter(|(_, (key, connection))| self.may_answer(now, *key, connection));
             let Some(id) = ready.min_by_key(|(_, (key, connection))| (connection.in_flight(), *key)).map(|(id, _)| *id)
             else {
                 break;
@@ -167,9 +167,7 @@ impl Cluster {
         let bootstrap =
             (0..count).map(|step| LinkKey::Bootstrap((self.bootstrap_at + step) % count)).find(|key| free(key));
         // A broker that failed may be gone for good: the addresses of the configuration take turns with it.
-        let failed = |key: &LinkKey| self.links.get(key).is_some_and(|link| link.failures > 0);
-        let silent = |key: &LinkKey| key.broker().is_some_and(|broker| self.is_broker_silent(now, broker));
-        let fresh: Vec<LinkKey> = brokers.iter().copied().filter(|key| !failed(key) && !silent(key)).collect();
+        let fresh: Vec<LinkKey> = brokers.iter().copied().filter(|key| self.is_promising(now, *key)).collect();
         if let Some(key) = fresh.get(self.random.below(fresh.len())) {
             return Some(*key);
         }

@@ -105,6 +105,16 @@ fn the_leader_named_with_an_error_is_turned_to_at_once() {
 }
 
 #[test]
+fn a_stopped_leader_behind_the_bootstrap_address_is_not_asked_about_itself() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let (mut core, _unanswered) = three_in_flight(&mut net);
+    net.stopped = vec![9001, 7001];
+    net.topics = vec![("t", vec![(2, 2)])];
+    let (_, took) = sent_to_the_next(&mut core, &mut net);
+    assert!(took <= 510 * MILLI, "{took:?}: one silence time-out, not two");
+}
+
+#[test]
 fn metadata_that_a_silent_broker_owes_is_asked_of_another() {
     let mut net = Net::new(&[("t", &[(1, 1)])]);
     let (mut core, _unanswered) = three_in_flight(&mut net);
