@@ -59,7 +59,7 @@ impl Replica {
             Effect::RaiseLogStart { start } => self.follow_log_start(start, out),
             Effect::HighWatermark(high_watermark) => self.publish_high_watermark(high_watermark),
             Effect::InSync(in_sync) => {
-                self.view.set_in_sync(in_sync.len().max(1));
+                self.view.set_in_sync(in_sync.iter().map(|replica| replica.broker).collect());
                 self.refuse_without_enough_replicas(out);
             }
             Effect::Recovered => {
