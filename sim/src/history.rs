@@ -217,6 +217,13 @@ impl History {
         self.check(result);
     }
 
+    /// Everything at `end` and above is lost, and its loss is told.
+    pub fn lost(&mut self, part: &Part, end: Offset) {
+        if let Some(partition) = self.parts.get_mut(part) {
+            crate::invariant::suffix::lost(partition, end);
+        }
+    }
+
     /// A commit is asked for; the returned number names it.
     pub fn committing(&mut self, group: &str, part: &Part, offset: Offset) -> usize {
         let invoked = self.tick();

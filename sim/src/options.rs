@@ -239,6 +239,9 @@ impl Options {
         self.journal_room = dice.pick(&[16_384, 65_536]);
         self.safety_ms = dice.between(1_000, 6_000);
         self.faults.draw_cluster(dice);
+        if dice.chance(6) {
+            self.faults = FaultOptions::none();
+        }
     }
 
     /// Whether the brokers were founded together.
@@ -305,6 +308,34 @@ impl ClusterOptions {
 }
 
 impl FaultOptions {
+    /// Whether nothing goes wrong.
+    #[must_use]
+    pub const fn is_calm(&self) -> bool {
+        let one = self.kill_ms + self.power_ms + self.stop_ms + self.flush_ms + self.full_ms + self.reset_ms;
+        let several = self.wire_ms + self.cut_ms + self.pause_ms + self.blackout_ms + self.transfer_ms;
+        one + several + self.rot_percent + self.clock_ms + self.start_power_percent == 0
+    }
+
+    /// None at all.
+    const fn none() -> Self {
+        Self {
+            kill_ms: 0,
+            power_ms: 0,
+            stop_ms: 0,
+            flush_ms: 0,
+            full_ms: 0,
+            reset_ms: 0,
+            clock_ms: 0,
+            rot_percent: 0,
+            start_power_percent: 0,
+            wire_ms: 0,
+            cut_ms: 0,
+            pause_ms: 0,
+            blackout_ms: 0,
+            transfer_ms: 0,
+        }
+    }
+
     fn draw(dice: &mut Dice) -> Self {
         // Half of the kinds are left out of a run: faults that always come together hide each other.
         let mut mean = |percent, choices: &[u64]| if dice.chance(percent) { dice.pick(choices) } else { 0 };

@@ -77,6 +77,18 @@ pub enum Notice {
         /// The high watermark at that moment.
         high_watermark: i64,
     },
+    /// The sessions of broker `by` hear another.
+    Heard {
+        /// Whom.
+        peer: BrokerId,
+        /// Who hears.
+        by: BrokerId,
+    },
+    /// Something came to a replica that should not have.
+    Stray {
+        /// What.
+        what: String,
+    },
     /// Every core has stopped and the directory is marked clean.
     StoppedCleanly,
 }

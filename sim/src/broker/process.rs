@@ -80,6 +80,8 @@ pub struct Process {
     pub(super) founders: Vec<ReplicaKey>,
     /// The sessions with all other brokers.
     pub(super) peers: Peers,
+    /// The brokers that are heard.
+    pub(super) heard: BTreeMap<BrokerId, Peer>,
     /// What has yet to leave for the network.
     pub(super) sent: Vec<Sent>,
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
@@ -123,6 +125,7 @@ impl Process {
             me,
             founders,
             peers,
+            heard: BTreeMap::new(),
             sent: Vec::new(),
             remembered,
             replicas: BTreeMap::new(),

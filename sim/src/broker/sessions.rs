@@ -11,9 +11,9 @@ use millrace_raft::{Message, ReplicaKey};
 use millrace_storage::SeenStart;
 use millrace_types::TopicPartition;
 
-use super::Sent;
 use super::port::{Event, Port, Who};
 use super::process::Process;
+use super::{Notice, Sent};
 
 /// A response that leaves so many records unread is for a follower that is far behind.
 const FAR_BEHIND: i64 = 50;
@@ -88,13 +88,26 @@ impl Process {
                 }
             }
             PeersEffect::Deliver { from, messages } => {
+                // I18: who was started again has nothing to say as who it was before.
+                if self.heard.get(&from.key.broker) != Some(&from) {
+                    let what = format!("{from:?} speaks to {}, which hears {:?}", self.broker(), self.heard);
+                    port.notices.push(Notice::Stray { what });
+                }
                 for message in messages {
                     let (partition, event) = replica_event(from, self.broker(), message);
                     self.to_replica(port, partition, event);
                 }
             }
-            PeersEffect::Heard(peer) => port.note(format_args!("{} hears {peer:?}", self.broker())),
-            PeersEffect::Silent(broker) => port.note(format_args!("{} hears {broker} no longer", self.broker())),
+            PeersEffect::Heard(peer) => {
+                let broker = self.broker();
+                port.note(format_args!("{broker} hears {} {}", peer.key.broker, peer.incarnation));
+                port.notices.push(Notice::Heard { peer: peer.key.broker, by: broker });
+                self.heard.insert(peer.key.broker, peer);
+            }
+            PeersEffect::Silent(broker) => {
+                port.note(format_args!("{} hears {broker} no longer", self.broker()));
+                self.heard.remove(&broker);
+            }
             PeersEffect::Refused { broker, by_remote, reason } => {
                 port.note(format_args!("{} and {broker}: refused, {reason:?} by_remote={by_remote}", self.broker()));
             }

@@ -56,7 +56,7 @@ impl World {
         }
         self.starts += 1;
         let percent = self.options.faults.start_power_percent;
-        if self.phase == Phase::Safety && self.fault_dice.chance(percent) {
+        if self.phase == Phase::Safety && self.fault_dice.chance(percent) && self.brokers[at].may_fall() {
             let changes = self.fault_dice.below(80);
             self.arm_power(at, changes);
             let within = self.fault_dice.between(1, 60_000);
@@ -84,6 +84,9 @@ impl World {
             Ok(process) if !off => {
                 let (number, incarnation) = (self.starts, process.incarnation());
                 machine.watermarks = Watermarks::default();
+                for other in self.cluster.founders.iter().filter(|key| key.broker != machine.broker) {
+                    *machine.unheard.entry(other.broker).or_default() += 1;
+                }
                 machine.process = Some(process);
                 let broker = machine.broker;
                 self.trace.line(self.micros(), format_args!("start {number} incarnation {incarnation}"));
@@ -113,6 +116,7 @@ impl World {
                 let unflushable = machine.unflushable.remove(partition);
                 let Some(part) = self.part(at, *partition) else { return };
                 self.names.insert(*partition, part.clone());
+                self.brokers[at].mirrors.remove(partition);
                 if *damaged && self.history.parts.get(&part).is_some_and(|part| !part.damaged) {
                     self.history.violated("rot", format!("{part} is said to be damaged, and nobody damaged it"));
                 }
@@ -122,6 +126,12 @@ impl World {
                     self.history.came_back(&part, *end, may_lose, *suffix_lost);
                 }
             }
+            Notice::Heard { peer, by } => {
+                if let Some(other) = self.brokers.iter_mut().find(|machine| machine.broker == *peer) {
+                    other.unheard.insert(*by, 0);
+                }
+            }
+            Notice::Stray { what } => self.history.violated("fence", what.clone()),
             Notice::Offline { partition } => {
                 let machine = &mut self.brokers[at];
                 if !machine.is_disk_at_fault() && !machine.disk_is_limited() {

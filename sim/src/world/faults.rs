@@ -63,10 +63,11 @@ impl World {
         }
         self.trace.line(self.micros(), format_args!("fault {kind}"));
         let at = self.any_machine();
+        let falls = self.brokers[at].may_fall();
         match kind {
-            0 if self.brokers[at].process.is_some() => self.crash(at, false),
-            1 => self.lose_power(at),
-            2 => self.stop(at),
+            0 if falls && self.brokers[at].process.is_some() => self.crash(at, false),
+            1 if falls => self.lose_power(at),
+            2 if falls => self.stop(at),
             3 => self.fail_a_flush(at),
             4 => self.fill_the_disk(at),
             5 => self.reset_a_link(),
@@ -120,7 +121,7 @@ impl World {
     fn black_out(&mut self) {
         let all = self.fault_dice.chance(50);
         for at in 0..self.brokers.len() {
-            if all || self.fault_dice.chance(50) {
+            if self.brokers[at].may_fall() && (all || self.fault_dice.chance(50)) {
                 self.lose_power(at);
             }
         }
@@ -185,6 +186,7 @@ impl World {
         self.trace.line(self.micros(), format_args!("calm"));
         self.phase = Phase::Healing;
         self.deadline = self.micros() + HEAL;
+        self.calm_since = self.micros();
         for at in 0..self.brokers.len() {
             self.calm_machine(at);
         }
@@ -199,7 +201,7 @@ impl World {
         machine.disk.set_capacity(None);
         machine.clock.drift = 0;
         let (number, armed, faulty) = (machine.number(), machine.power_armed, machine.is_disk_at_fault());
-        let restart = self.fault_dice.chance(30);
+        let restart = self.fault_dice.chance(30) && !self.options.faults.is_calm();
         self.resume(number);
         if armed {
             self.crash(at, true);

@@ -6,8 +6,12 @@ use millrace_storage::{Disk, SimDisk};
 use millrace_types::{BrokerId, TopicPartition};
 
 use crate::broker::{Clock, Happening, Notice, Process, Who};
+use crate::ghost::Mirror;
 use crate::invariant::watermark::Watermarks;
 use crate::queue::Micros;
+
+/// Starts of a process that another broker may miss; a hello tells eight.
+const STARTS_UNHEARD: u64 = 5;
 
 /// One machine and the broker on it.
 pub(super) struct Machine {
@@ -37,6 +41,10 @@ pub(super) struct Machine {
     pub(super) channels: BTreeMap<(Who, Who), Micros>,
     pub(super) notices: Vec<Notice>,
     pub(super) watermarks: Watermarks,
+    /// The logs of its replicas, as they were when last seen.
+    pub(super) mirrors: BTreeMap<TopicPartition, Mirror>,
+    /// Starts of its process since each other broker has heard it.
+    pub(super) unheard: BTreeMap<BrokerId, u64>,
 }
 
 impl Machine {
@@ -58,7 +66,14 @@ impl Machine {
             channels: BTreeMap::new(),
             notices: Vec::new(),
             watermarks: Watermarks::default(),
+            mirrors: BTreeMap::new(),
+            unheard: BTreeMap::new(),
         }
+    }
+
+    /// Whether it may be made to start again: who has not heard of too many starts takes it for another.
+    pub(super) fn may_fall(&self) -> bool {
+        self.unheard.values().all(|starts| *starts < STARTS_UNHEARD)
     }
 
     /// Number of the process that runs; 0 for none.

@@ -11,6 +11,7 @@ mod rot;
 mod setup;
 mod step;
 mod verdict;
+mod watch;
 mod wire;
 
 pub use report::Report;
@@ -21,6 +22,7 @@ use millrace_types::{Now, TopicPartition};
 
 use crate::broker::{Cluster, Happening};
 use crate::dice::Dice;
+use crate::ghost::Ghosts;
 use crate::history::{History, Part};
 use crate::invariant::epochs::Epochs;
 use crate::options::{Options, Profile};
@@ -78,6 +80,9 @@ struct World {
     next_link: u64,
     history: History,
     epochs: Epochs,
+    ghosts: Ghosts,
+    /// When the faults ended.
+    calm_since: Micros,
     phase: Phase,
     deadline: Micros,
     events: u64,

@@ -51,6 +51,8 @@ impl World {
             next_link: 0,
             history: History::default(),
             epochs: Epochs::default(),
+            ghosts: BTreeMap::new(),
+            calm_since: 0,
             phase: Phase::Founding,
             deadline: BEGIN + HEAL,
             events: 0,

@@ -151,26 +151,6 @@ impl World {
         }
     }
 
-    /// White-box checks after a step of the replica of `partition`.
-    fn watch(&mut self, at: usize, partition: TopicPartition) {
-        let Some(process) = &self.brokers[at].process else { return };
-        let (number, broker) = (process.number(), process.broker());
-        let Some(view) = process.view(partition).cloned() else { return };
-        let result = self.brokers[at].watermarks.check(partition, view.log.high_watermark());
-        self.history.check(result);
-        let (intact, epoch) = (view.readable_end() == i64::MAX, view.leader_epoch());
-        let part = self.names.get(&partition).and_then(|part| self.history.parts.get_mut(part));
-        let damaged = part.is_some_and(|part| {
-            part.limited |= !intact;
-            part.damaged
-        });
-        // A damaged log is read in the epoch of the start before: it has no leader.
-        if let Some(epoch) = epoch.filter(|_| !damaged) {
-            let result = self.epochs.check(partition, epoch, broker, number);
-            self.history.check(result);
-        }
-    }
-
     /// The partition as clients name it, if it is one of those that live through the run.
     pub(super) fn part(&self, at: usize, partition: TopicPartition) -> Option<Part> {
         let image = self.brokers[at].process.as_ref()?.image();

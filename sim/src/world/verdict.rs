@@ -40,6 +40,7 @@ impl World {
             Phase::Asking if through => self.verdict(),
             _ => {}
         }
+        self.check_leaders();
         if late && self.phase != Phase::Done {
             let missing = self.missing().unwrap_or_else(|| "the broker is not ready".to_owned());
             self.history.violated("liveness", format!("not healed in time: {missing}"));
@@ -83,7 +84,7 @@ impl World {
     }
 
     /// The view of whoever leads each partition of the topics that live through the run, in its latest epoch.
-    fn leaders(&self) -> BTreeMap<Part, Arc<PartitionView>> {
+    pub(super) fn leaders(&self) -> BTreeMap<Part, Arc<PartitionView>> {
         let mut leaders: BTreeMap<Part, Arc<PartitionView>> = BTreeMap::new();
         for (at, machine) in self.brokers.iter().enumerate() {
             for view in machine.process.iter().flat_map(crate::broker::Process::views) {
@@ -105,7 +106,13 @@ impl World {
 
     fn missing(&mut self) -> Option<String> {
         let ends = self.ends();
-        self.seats.iter_mut().filter_map(|seat| seat.client.as_mut()).find_map(|client| client.missing(&ends))
+        let missing =
+            self.seats.iter_mut().filter_map(|seat| seat.client.as_mut()).find_map(|client| client.missing(&ends));
+        let unready = || {
+            let unready = self.brokers.iter().find(|machine| !machine.is_ready())?;
+            Some(format!("broker {} is not ready", unready.broker))
+        };
+        missing.or_else(unready).or_else(|| if self.options.copies() > 1 { self.apart() } else { None })
     }
 
     fn settled(&mut self) -> bool {
