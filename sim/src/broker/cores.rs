@@ -268,6 +268,9 @@ impl Process {
         }
         self.announce(port, partition);
         if view.leader() != led_by {
+            if port.label.is_some() {
+                port.note(format_args!("{partition} is led by {:?}, own {:?}", view.leader(), view.leader_epoch()));
+            }
             turn.push(PeersEvent::Leader(partition));
         }
         if stopped {

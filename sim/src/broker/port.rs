@@ -179,6 +179,8 @@ pub struct Port<'a> {
     pub moment: Micros,
     /// The machine's clocks.
     pub clock: Clock,
+    /// What lines of the trace begin with, where there are several brokers.
+    pub label: Option<BrokerId>,
     /// The process that speaks.
     pub process: u64,
     /// What happens next.
@@ -226,6 +228,9 @@ impl Port<'_> {
 
     /// Adds a line to the trace.
     pub fn note(&mut self, text: std::fmt::Arguments<'_>) {
-        self.trace.line(self.moment, text);
+        match self.label {
+            Some(broker) => self.trace.line(self.moment, format_args!("b{broker} {text}")),
+            None => self.trace.line(self.moment, text),
+        }
     }
 }

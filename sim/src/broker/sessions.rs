@@ -74,7 +74,7 @@ impl Process {
             }
             PeersEffect::Keepalives { connection, every } => self.sent.push(Sent::Keepalives(connection, every)),
             PeersEffect::Close { connection, why } => {
-                port.note(format_args!("{} closes {connection}: {why}", self.broker()));
+                port.note(format_args!("closes {connection}: {why}"));
                 self.close(connection);
             }
             PeersEffect::Remember { token, seen } => {
@@ -100,16 +100,16 @@ impl Process {
             }
             PeersEffect::Heard(peer) => {
                 let broker = self.broker();
-                port.note(format_args!("{broker} hears {} {}", peer.key.broker, peer.incarnation));
+                port.note(format_args!("hears {} {}", peer.key.broker, peer.incarnation));
                 port.notices.push(Notice::Heard { peer: peer.key.broker, by: broker });
                 self.heard.insert(peer.key.broker, peer);
             }
             PeersEffect::Silent(broker) => {
-                port.note(format_args!("{} hears {broker} no longer", self.broker()));
+                port.note(format_args!("hears {broker} no longer"));
                 self.heard.remove(&broker);
             }
             PeersEffect::Refused { broker, by_remote, reason } => {
-                port.note(format_args!("{} and {broker}: refused, {reason:?} by_remote={by_remote}", self.broker()));
+                port.note(format_args!("{broker}: refused, {reason:?} by_remote={by_remote}"));
             }
             PeersEffect::Timer(at) => self.set_timer(port, Who::Peers, at),
             // The metadata is the same everywhere from the beginning.

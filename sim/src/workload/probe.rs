@@ -49,7 +49,7 @@ impl Probe {
         match asked {
             Asked::Latest(part, invoked) => {
                 let Some(partition) = cx.history.parts.get(&part) else { return };
-                let result = latest::check(partition, &part, invoked, found.offset);
+                let result = latest::check(partition, &part, invoked, (found.offset, found.leader_epoch));
                 cx.history.check(result);
             }
             Asked::Delete(part, before) => {

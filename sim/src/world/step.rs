@@ -115,6 +115,7 @@ impl World {
             now: machine.clock.now(moment),
             moment,
             clock: machine.clock,
+            label: self.options.is_cluster().then_some(machine.broker),
             process: process.number(),
             queue: &mut self.queue,
             dice: &mut self.port_dice,

@@ -109,6 +109,9 @@ impl World {
         let needed = self.copies_needed(part.as_ref());
         let ghost = self.ghosts.entry(partition).or_default();
         found.push(("copies", copies::check(ghost, mirror, &status, &others, needed)));
+        if let Some(known) = part.as_ref().and_then(|part| self.history.parts.get_mut(part)) {
+            known.told.clone_from(&ghost.high_watermarks);
+        }
         if let Some(latest) = latest.filter(|_| view.tells_latest()) {
             found.push(("told", told::check(ghost, status.epoch, latest)));
         }
