@@ -287,7 +287,7 @@ impl ClusterOptions {
             handshake_timeout: Duration::from_millis(dice.pick(&[500, 2_000])),
             backoff_max: Duration::from_millis(dice.pick(&[50, 250])),
             refused_pause: Duration::from_millis(dice.pick(&[100, 1_000])),
-            catch_up_rate: dice.pick(&[10_000, 1 << 20, 100 << 20]),
+            catch_up_rate: dice.pick(&[1 << 20, 4 << 20, 100 << 20]),
             window: size(dice, &[1, 4_096, 1 << 20]),
             frame_bytes: size(dice, &[1, 1_000, 1 << 20]),
             frame_messages: size(dice, &[1, 3, 4_096]),

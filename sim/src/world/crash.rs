@@ -66,6 +66,9 @@ impl World {
         let config = config(&self.options, self.brokers[at].broker);
         let machine = &mut self.brokers[at];
         machine.off = false;
+        for other in self.cluster.founders.iter().filter(|key| key.broker != machine.broker) {
+            *machine.unheard.entry(other.broker).or_default() += 1;
+        }
         let started = broker::start(broker::Start {
             number: self.starts,
             cluster: &self.cluster,
@@ -84,9 +87,6 @@ impl World {
             Ok(process) if !off => {
                 let (number, incarnation) = (self.starts, process.incarnation());
                 machine.watermarks = Watermarks::default();
-                for other in self.cluster.founders.iter().filter(|key| key.broker != machine.broker) {
-                    *machine.unheard.entry(other.broker).or_default() += 1;
-                }
                 machine.process = Some(process);
                 let broker = machine.broker;
                 self.trace.line(self.micros(), format_args!("start {number} incarnation {incarnation}"));

@@ -11,7 +11,7 @@ use crate::invariant::watermark::Watermarks;
 use crate::queue::Micros;
 
 /// Starts of a process that another broker may miss; a hello tells eight.
-const STARTS_UNHEARD: u64 = 5;
+const STARTS_UNHEARD: u64 = 4;
 
 /// One machine and the broker on it.
 pub(super) struct Machine {
