@@ -28,7 +28,11 @@ pub(super) fn follow(
     let mut everything = false;
     for change in entries.iter().flat_map(|entry| &entry.changes) {
         match change {
-            Change::Genesis { .. } | Change::RegisterBroker(_) | Change::SetClientMetrics { .. } => {}
+            Change::Genesis { .. }
+            | Change::Proposed(_)
+            | Change::SetAcceptors { .. }
+            | Change::RegisterBroker(_)
+            | Change::SetClientMetrics { .. } => {}
             Change::CreateTopic(topic) => {
                 touched.insert(topic.id);
             }
@@ -89,6 +93,8 @@ pub(super) fn created_by(entry: &Entry, before: &Image, broker: BrokerId) -> Vec
             Change::CreateTopic(topic) => (topic.id, &topic.partitions),
             Change::CreatePartitions(added) => (added.id, &added.partitions),
             Change::Genesis { .. }
+            | Change::Proposed(_)
+            | Change::SetAcceptors { .. }
             | Change::RegisterBroker(_)
             | Change::DeleteTopic { .. }
             | Change::SetTopicConfig { .. }

@@ -139,7 +139,7 @@ impl MetadataStore {
         let mut records = Vec::new();
         let mut changes = Vec::new();
         if batch.after.cluster_id().is_empty() {
-            changes.push(Change::Genesis { cluster_id: self.cluster_id.clone() });
+            changes.push(Change::Genesis { cluster_id: self.cluster_id.clone(), acceptors: Vec::new() });
         }
         if batch.after.broker(self.id()) != Some(&self.broker) {
             changes.push(Change::RegisterBroker(self.broker.clone()));
