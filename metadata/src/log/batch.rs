@@ -246,7 +246,10 @@ impl Log {
             }
             Origin::Forwarded { from, id, .. } => {
                 let outcome = (!results.is_empty()).then_some((epoch, results));
-                self.send(from.broker, Message::Forwarded { id, outcome });
+                // A later process of that broker counts its requests anew, and would take the answer for its own.
+                if self.sessions.of(from).is_some() || broken(Mutation::AnswerLaterProcess) {
+                    self.send(from.broker, Message::Forwarded { id, outcome });
+                }
             }
         }
     }

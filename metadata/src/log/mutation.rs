@@ -38,6 +38,8 @@ pub enum Mutation {
     ForwardChosen,
     /// M11: a request to commit that comes twice is carried out twice.
     ForwardTwice,
+    /// M11: what was done for a process is told to a later one of its broker.
+    AnswerLaterProcess,
     /// M12: an alone acceptor tells of an entry before it is durable.
     TellBeforeDurable,
     /// M13: a broker registers a directory although the old one is heard.
@@ -64,6 +66,7 @@ impl Mutation {
         Self::ForgetOwnProposal,
         Self::ForwardChosen,
         Self::ForwardTwice,
+        Self::AnswerLaterProcess,
         Self::TellBeforeDurable,
         Self::RegisterOverLiving,
     ];

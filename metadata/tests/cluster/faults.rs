@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    fn commit(&mut self, host: usize) {
+    pub(crate) fn commit(&mut self, host: usize) {
         let ticket = self.history.next_ticket();
         let name = self.dice.pick(&NAMES).to_owned();
         let mark = vec![("retention.ms".to_owned(), Some(ticket.to_string()))];
@@ -29,15 +29,7 @@ impl World {
             self.set_acceptors()
         } else {
             match self.dice.below(10) {
-                0..5 => {
-                    let topic = NewTopic {
-                        partitions: 1,
-                        replication_factor: 1,
-                        configs: mark,
-                        ..NewTopic::with_defaults(name.clone())
-                    };
-                    Command::CreateTopics(CreateTopics { topics: vec![topic], validate_only: false })
-                }
+                0..5 => create(&name, ticket),
                 5..8 => Command::DeleteTopics(DeleteTopics { topics: vec![TopicRef::Name(name.clone())] }),
                 _ => {
                     let resource = ConfigResource::Topic(name.clone());
@@ -46,6 +38,16 @@ impl World {
                 }
             }
         };
+        self.ask(host, ticket, name, command);
+    }
+
+    /// A client creates a topic.
+    pub(crate) fn create(&mut self, host: usize, name: &str) {
+        let ticket = self.history.next_ticket();
+        self.ask(host, ticket, name.to_owned(), create(name, ticket));
+    }
+
+    pub(crate) fn ask(&mut self, host: usize, ticket: u64, name: String, command: Command) {
         self.say(|| format!("{} is asked {ticket}: {command:?}", host + 1));
         self.history.asked(self.now, ticket, host, name, command.clone());
         self.step(host, Event::Commit { ticket, command });
@@ -124,7 +126,7 @@ impl World {
         state.acceptors().len() >= 3 && state.acceptors().iter().all(current) && caught_up
     }
 
-    fn wipe(&mut self, host: usize) {
+    pub(crate) fn wipe(&mut self, host: usize) {
         self.crash(host);
         self.hosts[host].wipe();
         self.wipes += 1;
@@ -175,4 +177,11 @@ impl World {
             self.violate(violated.invariant, violated.text);
         }
     }
+}
+
+/// Creates a topic that carries the number of the command, so that it is known what a command did.
+fn create(name: &str, ticket: u64) -> Command {
+    let configs = vec![("retention.ms".to_owned(), Some(ticket.to_string()))];
+    let topic = NewTopic { partitions: 1, replication_factor: 1, configs, ..NewTopic::with_defaults(name) };
+    Command::CreateTopics(CreateTopics { topics: vec![topic], validate_only: false })
 }

@@ -15,6 +15,7 @@ mod host;
 mod mutations;
 mod plan;
 mod seeds;
+mod stories;
 mod world;
 
 /// A setting of a run, from the environment.

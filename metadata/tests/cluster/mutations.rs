@@ -1,36 +1,47 @@
-//! Each rule broken on purpose: some seed of its profile notices.
+//! Each rule broken on purpose: some seed of its profile, or a story, notices.
 
 use millrace_metadata::log::mutation::{Mutation, with_broken};
 
 use crate::plan::Profile;
 use crate::seeds;
+use crate::stories::{self, Story};
 
 /// Seeds within which a profile finds its mutation.
 const SEEDS: u64 = 3_000;
 
+/// What notices a broken rule.
+enum Finder {
+    /// Some seed of this profile.
+    Seeds(Profile),
+    /// This story ends otherwise.
+    Told(Story),
+}
+
+use Finder::{Seeds, Told};
 use Mutation as M;
 
-/// The one table: every rule, and the profile whose seeds find it broken.
-const TABLE: &[(Mutation, Profile)] = &[
-    (M::AcceptorsOfEarlierState, Profile::Acceptors),
-    (M::PromiseBeforeDurable, Profile::Crashes),
-    (M::AcceptBeforeDurable, Profile::Crashes),
-    (M::AcceptBelowPromise, Profile::Duel),
-    (M::AdoptAnyAccepted, Profile::Duel),
-    (M::AdoptNothing, Profile::Duel),
-    (M::OwnerWithoutIncarnation, Profile::Crashes),
-    (M::OwnerWithoutDirectory, Profile::Wipe),
-    (M::ForgetCellEarly, Profile::Crashes),
-    (M::CountWipedAcceptor, Profile::Wipe),
-    (M::FoundByMajority, Profile::Founding),
-    (M::AnswerWithoutBarrier, Profile::Mixed),
-    (M::BarrierIgnoresAccepted, Profile::Mixed),
-    (M::AnswerBeforeDurable, Profile::Alone),
-    (M::ForgetOwnProposal, Profile::Duel),
-    (M::ForwardChosen, Profile::Duel),
-    (M::ForwardTwice, Profile::Duel),
-    (M::TellBeforeDurable, Profile::Pair),
-    (M::RegisterOverLiving, Profile::Wipe),
+/// The one table: every rule, and what finds it broken.
+const TABLE: &[(Mutation, Finder)] = &[
+    (M::AcceptorsOfEarlierState, Seeds(Profile::Acceptors)),
+    (M::PromiseBeforeDurable, Seeds(Profile::Crashes)),
+    (M::AcceptBeforeDurable, Seeds(Profile::Crashes)),
+    (M::AcceptBelowPromise, Seeds(Profile::Duel)),
+    (M::AdoptAnyAccepted, Seeds(Profile::Duel)),
+    (M::AdoptNothing, Seeds(Profile::Duel)),
+    (M::OwnerWithoutIncarnation, Told(stories::owner_restarts)),
+    (M::OwnerWithoutDirectory, Told(stories::owner_is_wiped)),
+    (M::ForgetCellEarly, Seeds(Profile::Crashes)),
+    (M::CountWipedAcceptor, Told(stories::acceptor_is_wiped)),
+    (M::FoundByMajority, Seeds(Profile::Founding)),
+    (M::AnswerWithoutBarrier, Seeds(Profile::Mixed)),
+    (M::BarrierIgnoresAccepted, Seeds(Profile::Mixed)),
+    (M::AnswerBeforeDurable, Seeds(Profile::Alone)),
+    (M::ForgetOwnProposal, Seeds(Profile::Duel)),
+    (M::ForwardChosen, Seeds(Profile::Duel)),
+    (M::ForwardTwice, Seeds(Profile::Duel)),
+    (M::AnswerLaterProcess, Seeds(Profile::Wipe)),
+    (M::TellBeforeDurable, Seeds(Profile::Pair)),
+    (M::RegisterOverLiving, Told(stories::old_directory_lives)),
 ];
 
 fn seed_fails(mutation: Mutation, profile: Profile, seed: u64) -> Option<String> {
@@ -52,6 +63,17 @@ fn every_mutation_has_a_finder() {
     assert_eq!(TABLE.len(), Mutation::ALL.len());
 }
 
+#[test]
+fn stories_notice_their_mutations() {
+    for (mutation, finder) in TABLE {
+        if let Told(story) = finder {
+            assert_eq!(story(), Ok(()), "{mutation:?} is not broken");
+            let told = with_broken(Some(*mutation), story);
+            assert!(told.is_err(), "the story does not notice {mutation:?}");
+        }
+    }
+}
+
 /// Takes minutes in a debug build: `cargo test --release -p millrace-metadata --test cluster -- --ignored`.
 #[test]
 #[ignore = "takes minutes"]
@@ -59,7 +81,8 @@ fn seeds_notice_their_mutations() {
     std::panic::set_hook(Box::new(|_| {}));
     let only = crate::setting("MILLRACE_MUTATION");
     let mut missed = Vec::new();
-    for (mutation, profile) in TABLE {
+    for (mutation, finder) in TABLE {
+        let Seeds(profile) = finder else { continue };
         if only.as_ref().is_some_and(|only| *only != format!("{mutation:?}")) {
             continue;
         }

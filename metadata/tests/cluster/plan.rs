@@ -47,6 +47,7 @@ impl Profile {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    #[expect(dead_code, reason = "printed")]
     pub(crate) profile: Profile,
     pub(crate) brokers: usize,
     pub(crate) settings: Settings,
@@ -98,6 +99,14 @@ impl Plan {
         plan
     }
 
+    /// A run without chance, for stories: every message and every write takes one millisecond.
+    pub(crate) fn scripted(brokers: usize) -> Self {
+        let mut plan = Self::draw(0, Some(Profile::Calm));
+        (plan.brokers, plan.settings, plan.faults_until) = (brokers, Settings::default(), 0);
+        (plan.delay, plan.disk, plan.session_timeout) = ((1_000, 1_000), (1_000, 1_000), 60_000_000);
+        plan
+    }
+
     fn base(seed: u64, profile: Profile, dice: &mut Dice) -> Self {
         let ms = Duration::from_millis;
         let settings = Settings {
@@ -106,7 +115,7 @@ impl Plan {
             resend: ms(dice.pick(&[20, 100])),
             status: ms(dice.pick(&[50, 300])),
             commit_timeout: ms(dice.pick(&[2_500, 4_000])),
-            forward_timeout: ms(dice.pick(&[400, 1_000])),
+            forward_timeout: ms(dice.pick(&[1_000, 2_000])),
             fetch_timeout: ms(dice.pick(&[50, 200])),
             register_retry: ms(100),
             max_batch_commands: dice.pick(&[1, 2, 1000]),

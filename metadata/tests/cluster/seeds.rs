@@ -88,3 +88,16 @@ fn seeds_reach_what_they_are_for() {
     let missing: Vec<&&str> = wanted.iter().filter(|one| !seen.contains(**one)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// Tells one seed of a profile: `MILLRACE_PROFILE=Wipe MILLRACE_SEEDS=7`, with `MILLRACE_MUTATION` perhaps.
+#[test]
+#[ignore = "a tool"]
+fn tell() {
+    let Some(name) = crate::setting("MILLRACE_PROFILE") else { return };
+    let profile = Profile::ALL.into_iter().find(|profile| format!("{profile:?}") == name).expect("a profile");
+    let wanted = crate::setting("MILLRACE_MUTATION");
+    let all = millrace_metadata::log::mutation::Mutation::ALL;
+    let mutation = wanted.map(|name| *all.iter().find(|one| format!("{one:?}") == name).expect("a mutation"));
+    let text = millrace_metadata::log::mutation::with_broken(mutation, || trace(range().start, Some(profile)));
+    panic!("{text}");
+}
