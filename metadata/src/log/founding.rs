@@ -37,7 +37,8 @@ impl Log {
             return true;
         }
         let delay = FOUNDER_DELAY.saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX));
-        let at = *self.found_at.get_or_insert(self.now.after(delay));
+        let begin = self.now.after(delay);
+        let at = *self.found_at.get_or_insert(begin);
         if self.now < at {
             return false;
         }
