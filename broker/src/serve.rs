@@ -14,10 +14,11 @@ use std::time::Duration;
 use actix_rt::System;
 use millrace_metadata::{Broker, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
+use millrace_node::replica::Promises;
 use millrace_node::{Directory, Settings};
 use millrace_storage::{
-    DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState,
-    StorageOptions, StorageThreads,
+    DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, PartitionState, QSTATE_DIR,
+    QState, StorageOptions, StorageThreads,
 };
 use millrace_types::{DirectoryId, TopicPartition};
 
@@ -159,7 +160,8 @@ fn open(path: &Path) -> Result<Opened, StartError> {
     let qstate = QState::open(data_dir.disk(), Path::new(QSTATE_DIR), options, boot)?;
     // Within one boot of the machine, the page cache holds what was written, whatever became of the process.
     let clean = data_dir.was_clean() || qstate.boot().same_boot();
-    let remembered = |state| Remembered { known: Known::from_state(state, clean), term: state.term };
+    let remembered =
+        |state: &PartitionState| Remembered { known: Known::from_state(state, clean), promises: Promises::from(state) };
     let remembered = qstate.partitions().map(|(partition, state)| (partition, remembered(state))).collect();
     Ok(Opened { data_dir, qstate, remembered })
 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use millrace_metadata::Image;
 use millrace_storage::LogView;
-use millrace_types::{LeaderEpoch, Offset, TopicPartition};
+use millrace_types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use parking_lot::RwLock;
 
 /// The published side of one replica: its readers never enter the replica's mailbox.
@@ -17,8 +17,12 @@ pub struct PartitionView {
     pub partition: TopicPartition,
     /// Segments, offsets and high watermark.
     pub log: LogView,
-    /// Epoch of the leader this replica knows; 0 until it has one. Leadership is published after its epoch is durable.
-    leader_epoch: AtomicI32,
+    /// The leader this replica knows, see [`Leadership`]. Its own leadership is published after its epoch is durable.
+    leadership: AtomicU64,
+    /// Whether a leader tells its latest offset: what an earlier one may have told is committed here (KIP-207).
+    tells_latest: AtomicBool,
+    /// Of a leader: how many replicas are in sync, itself included.
+    in_sync: AtomicUsize,
     /// Offsets from here on are not served: the end of what is durable when a flush has failed, else `i64::MAX`.
     readable_end: AtomicI64,
     /// Whether acknowledged records from `readable_end` on have rotted away: the end of the log is then none.
@@ -32,19 +36,43 @@ impl PartitionView {
         Self {
             partition,
             log,
-            leader_epoch: AtomicI32::new(0),
+            leadership: AtomicU64::new(Leadership::default().packed()),
+            tells_latest: AtomicBool::new(false),
+            in_sync: AtomicUsize::new(1),
             readable_end: AtomicI64::new(i64::MAX),
             damaged: AtomicBool::new(false),
         }
     }
 
-    /// The current leader epoch; `None` while the replica has no leader.
+    /// The epoch that this replica leads; `None` while it does not.
     #[must_use]
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        match self.leader_epoch.load(Ordering::Acquire) {
-            0 => None,
-            epoch => Some(epoch),
-        }
+        let leadership = self.leadership();
+        leadership.is_own.then_some(leadership.epoch)
+    }
+
+    /// The leader and its epoch, as far as this replica knows them.
+    #[must_use]
+    pub fn leader(&self) -> Option<(BrokerId, LeaderEpoch)> {
+        let leadership = self.leadership();
+        Some((leadership.leader?, leadership.epoch))
+    }
+
+    /// Whether the end of the log may be told, by a leader: until then clients are to ask again, since another leader may
+    /// have told a later one.
+    #[must_use]
+    pub fn tells_latest(&self) -> bool {
+        self.tells_latest.load(Ordering::Acquire)
+    }
+
+    /// How many replicas are in sync with this leader, itself included.
+    #[must_use]
+    pub fn in_sync(&self) -> usize {
+        self.in_sync.load(Ordering::Relaxed)
+    }
+
+    fn leadership(&self) -> Leadership {
+        Leadership::unpacked(self.leadership.load(Ordering::Acquire))
     }
 
     /// The first offset that is not served although it may be below the high watermark: after a failed flush nothing is
@@ -73,10 +101,53 @@ impl PartitionView {
         self.readable_end.store(end, Ordering::Release);
     }
 
-    /// Publishes the leader epoch; called by the replica's core alone.
-    pub(crate) fn set_leader_epoch(&self, epoch: LeaderEpoch) {
-        debug_assert!(epoch > 0, "epochs start at 1");
-        self.leader_epoch.store(epoch, Ordering::Release);
+    /// Publishes who leads; called by the replica's core alone.
+    pub(crate) fn set_leadership(&self, leadership: Leadership) {
+        debug_assert!(leadership.epoch > 0 || leadership.leader.is_none(), "epochs start at 1");
+        self.leadership.store(leadership.packed(), Ordering::Release);
+    }
+
+    /// Publishes whether a leader tells its latest offset; called by the replica's core alone.
+    pub(crate) fn set_tells_latest(&self, tells: bool) {
+        self.tells_latest.store(tells, Ordering::Release);
+    }
+
+    /// Publishes how many replicas are in sync; called by the replica's core alone.
+    pub(crate) fn set_in_sync(&self, count: usize) {
+        self.in_sync.store(count, Ordering::Relaxed);
+    }
+}
+
+/// Who leads, as one replica knows it. It is published as one number, so that no reader sees a leader with the epoch of
+/// another: the epoch in the upper half, the leader's id in the lower, -1 for none, and the sign, which epochs do not need,
+/// says that the replica itself leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Leadership {
+    /// The epoch the replica is in.
+    pub(crate) epoch: LeaderEpoch,
+    /// Its leader, where known.
+    pub(crate) leader: Option<BrokerId>,
+    /// Whether the replica itself leads.
+    pub(crate) is_own: bool,
+}
+
+impl Leadership {
+    const OWN: u64 = 1 << 63;
+
+    fn packed(self) -> u64 {
+        let id = self.leader.map_or(-1, |leader| leader.0);
+        let own = if self.is_own { Self::OWN } else { 0 };
+        u64::from(self.epoch.cast_unsigned()) << 32 | u64::from(id.cast_unsigned()) | own
+    }
+
+    fn unpacked(packed: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0).cast_signed();
+        let id = half(packed);
+        Self {
+            epoch: half((packed & !Self::OWN) >> 32),
+            leader: (id >= 0).then_some(BrokerId(id)),
+            is_own: packed & Self::OWN != 0,
+        }
     }
 }
 
@@ -131,5 +202,22 @@ impl Directory {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leadership_is_one_number() {
+        for epoch in [0, 1, 7, i32::MAX] {
+            for leader in [None, Some(BrokerId(0)), Some(BrokerId(i32::MAX))] {
+                for is_own in [false, true] {
+                    let leadership = Leadership { epoch, leader, is_own };
+                    assert_eq!(Leadership::unpacked(leadership.packed()), leadership);
+                }
+            }
+        }
     }
 }

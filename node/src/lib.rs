@@ -13,6 +13,7 @@ mod directory;
 mod fetch_session;
 pub mod group;
 pub mod metadata_store;
+pub mod peer;
 mod producer_ids;
 pub mod replica;
 mod settings;
@@ -26,5 +27,5 @@ pub use call::{Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, Partit
 pub use directory::{Directory, PartitionView};
 pub use fetch_session::FetchSessions;
 pub use producer_ids::ProducerIds;
-pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Settings, log_config};
+pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Settings, log_config, min_in_sync};
 pub use shared::Shared;

@@ -200,6 +200,12 @@ pub fn log_config(topic: &TopicSettings, image: &Image) -> LogConfig {
     }
 }
 
+/// How many replicas of a topic's partitions must hold a record that is acknowledged to acks=all.
+#[must_use]
+pub fn min_in_sync(topic: &TopicSettings) -> usize {
+    usize::try_from(topic.min_insync_replicas).unwrap_or(1).max(1)
+}
+
 fn int(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -59,6 +59,18 @@ pub enum Change {
 }
 
 impl Configuration {
+    /// What every replica of a new partition begins with.
+    #[must_use]
+    pub const fn first(voters: Vec<Voter>) -> Self {
+        Self { id: ConfigurationId { generation: 0, epoch: 0, version: 1 }, voters, learners: Vec::new() }
+    }
+
+    /// Whether `key` is the only voter.
+    #[must_use]
+    pub fn is_alone(&self, key: ReplicaKey) -> bool {
+        matches!(&self.voters[..], [voter] if voter.key == key)
+    }
+
     /// Votes that elect and acknowledgements that commit.
     #[must_use]
     pub fn majority(&self) -> usize {

@@ -19,9 +19,11 @@
 //!    [`Event::Appended`]. Group-commit as the topic's settings say and report [`Event::Flushed`].
 //! 4. *Append, as follower.* Put the spans of the records that came with a fetch response into the message before it is
 //!    delivered. [`Effect::Append`] asks to append them: at once, with [`Event::Appended`] or [`Event::AppendRefused`] as the next event.
-//!    After a refusal deliver [`Event::Refetch`] when there is room. Then flush, as in 3.
+//!    After a refusal deliver [`Event::Refetch`] when there is room. Then flush, as in 3. No record of an epoch is written before
+//!    the put of that epoch's marker, and of all before it, is durable: see rule R8.
 //! 5. *Cut.* [`Effect::Truncate`] and [`Effect::Reset`] come when their note is durable. Carry them out durably, zeroing what is
-//!    cut, then deliver [`Event::CutDone`]; in between the core asks for no append. A flush taken before must not be reported after it.
+//!    cut, then note durably that it is done, then deliver [`Event::CutDone`]; in between the core asks for no append. A flush taken
+//!    before must not be reported after it, and what it would note of the flushed offset must not lie behind the note of the cut.
 //! 6. *Send.* [`Effect::Send`] is a message as it is. [`Effect::Serve`] is one with records: read them from the response's position up
 //!    to its `upto`, as many as fit, and when these are fewer call [`FetchResponse::limit`] with where they end. Frames carry
 //!    the sender's key and incarnation and the receiver's key; messages of one session arrive in order or not at all.

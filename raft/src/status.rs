@@ -4,6 +4,7 @@ use millrace_types::{Instant, LeaderEpoch, Offset};
 
 use crate::configuration::Configuration;
 use crate::identity::{Peer, ReplicaKey};
+use crate::log::Volatile;
 use crate::message::FetchRequest;
 use crate::mutation::{Mutation, broken};
 use crate::position::{Acknowledged, EpochStart, Position};
@@ -78,6 +79,36 @@ impl Raft {
     #[must_use]
     pub const fn me(&self) -> Peer {
         self.me
+    }
+
+    /// The epoch the replica is in.
+    #[must_use]
+    pub const fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// The role.
+    #[must_use]
+    pub const fn role(&self) -> RoleKind {
+        self.role.kind()
+    }
+
+    /// What is held as durably as the topic asks: a producer with acks=1 waits for no more.
+    #[must_use]
+    pub fn held(&self) -> Acknowledged {
+        self.acknowledged()
+    }
+
+    /// Whether the write-ahead store may say that records were acknowledged which only the page cache holds.
+    #[must_use]
+    pub const fn is_volatile(&self) -> bool {
+        matches!(self.log.volatile, Volatile::Set | Volatile::Clearing)
+    }
+
+    /// Whether the replica promises anything: what its start had to note is durable, and no write has failed.
+    #[must_use]
+    pub const fn is_taking_part(&self) -> bool {
+        self.takes_part()
     }
 
     /// The configuration in force.

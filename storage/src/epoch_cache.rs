@@ -63,6 +63,11 @@ impl EpochCache {
         self.entries.len() < before
     }
 
+    /// Forgets everything but the epoch before the first record.
+    pub(crate) fn reset(&mut self, below: Option<(LeaderEpoch, Offset)>) {
+        self.entries = below.into_iter().collect();
+    }
+
     /// Drops what lies wholly below the log start offset. The newest entry below it stays, so that the epoch of the
     /// first record is known (consensus rule 1.4).
     pub(crate) fn raise_start(&mut self, start: Offset) {

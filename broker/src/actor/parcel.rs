@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use millrace_node::replica::Promises;
 use millrace_node::{Answer, Call, Caller, ReplyTo};
 use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
@@ -83,10 +84,8 @@ pub(crate) struct OpenedLog {
     pub(crate) log: Log,
     /// What opening it came to.
     pub(crate) recovery: Recovery,
-    /// The latest epoch the write-ahead store has a vote in; 0 for none.
-    pub(crate) term: LeaderEpoch,
-    /// Whether the write-ahead store says that there may be acknowledged records that were never flushed.
-    pub(crate) volatile: bool,
+    /// What the write-ahead store knows that the replica has promised.
+    pub(crate) promises: Promises,
 }
 
 /// A client's socket on its way to an arbiter.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
-use millrace_node::{Answer, PartitionView, log_config};
+use millrace_node::{Answer, PartitionView, log_config, min_in_sync};
+use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
 use millrace_types::{ErrorCode, TopicPartition};
 
@@ -19,7 +20,7 @@ use super::timers::Fire;
 
 /// Starts the replica of an opened log on the calling thread's arbiter.
 pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
-    let OpenedLog { partition, mut log, recovery, term, volatile } = opened;
+    let OpenedLog { partition, mut log, recovery, promises } = opened;
     // While the log was being opened there was no replica to stop or to configure.
     let image = local.shared.node.directory.image();
     let Some(topic) = image.topic_by_id(partition.topic) else {
@@ -35,9 +36,17 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     report(local, partition, &recovery);
     let shared = &local.shared;
     let settings = &shared.node.settings;
-    let voter = (settings.broker_id, shared.directory_id);
-    let check_interval = settings.retention_check_interval;
-    let core = Replica::new(ReplicaParts { partition, log, recovery, voter, term, volatile, check_interval });
+    let key = ReplicaKey { broker: settings.broker_id, directory: shared.directory_id };
+    let core = Replica::new(ReplicaParts {
+        partition,
+        log,
+        recovery,
+        me: Peer { key, incarnation: settings.incarnation },
+        promises,
+        first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]),
+        min_in_sync: min_in_sync(&topic.settings),
+        check_interval: settings.retention_check_interval,
+    });
     let view = core.view();
     let mail = Rc::new(Mail::new(local.timers.slot(), || ReplicaEvent::Timer));
     local.replicas.borrow_mut().insert(partition, Rc::clone(&mail));
@@ -118,6 +127,10 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::Prepare(job) => local.storage.prepare(partition, job),
             ReplicaEffect::Run(job) => local.storage.run(job),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
+            // A message may be lost, and nobody is there to take it.
+            ReplicaEffect::Send { to, .. } => {
+                tracing::error!(%partition, %to, "a replica without peers has sent a message")
+            }
             ReplicaEffect::Timer(at) => {
                 let timer: Rc<dyn Fire> = Rc::<Mail<ReplicaEvent>>::clone(mail);
                 local.timers.set(&timer, at);

@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Context, StreamHandler};
-use millrace_node::Caller;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::replica::ReplicaEvent;
+use millrace_node::{Caller, min_in_sync};
 
 use super::arbiter::Local;
 use super::inbox::Arrivals;
@@ -103,7 +103,10 @@ impl Router {
             Order::DeleteReplica(partition) => partition::delete(local, partition),
             Order::ConfigureReplica(partition, config) => {
                 if let Some(mail) = local.replica(&partition) {
-                    mail.push(ReplicaEvent::Configure(config));
+                    let image = local.shared.node.directory.image();
+                    let topic = image.topic_by_id(partition.topic);
+                    let min_in_sync = topic.map_or(1, |topic| min_in_sync(&topic.settings));
+                    mail.push(ReplicaEvent::Configure { log: config, min_in_sync });
                 }
             }
             Order::Accept(accepted) => connection::serve(local, *accepted),

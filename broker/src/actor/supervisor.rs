@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use millrace_node::replica::Promises;
 use millrace_storage::{Known, Log, LogConfig, LogError, StorageJob, partition_dir};
-use millrace_types::{LeaderEpoch, TopicPartition};
+use millrace_types::TopicPartition;
 
 use super::arbiter::Local;
 use super::parcel::{Completion, OpenedLog, Order, Parcel};
@@ -46,14 +47,14 @@ pub(crate) struct Supervisor {
 pub(crate) struct Remembered {
     /// Of its log.
     pub(crate) known: Known,
-    /// The latest epoch it has a vote in; 0 for none.
-    pub(crate) term: LeaderEpoch,
+    /// Of what it has promised.
+    pub(crate) promises: Promises,
 }
 
 impl Default for Remembered {
     /// Of a replica that the store has never heard of: nothing of it was ever acknowledged.
     fn default() -> Self {
-        Self { known: Known { clean: true, ..Known::default() }, term: 0 }
+        Self { known: Known { clean: true, ..Known::default() }, promises: Promises::default() }
     }
 }
 
@@ -114,10 +115,9 @@ pub(super) fn order(local: &Local, partition: TopicPartition, order: Order) {
 fn open(shared: &Shared, (create, remembered): Task) -> (TopicPartition, Result<Box<OpenedLog>, LogError>) {
     let Create { partition, config } = create;
     let dir = partition_dir(partition);
-    let Remembered { known, term } = remembered;
+    let Remembered { known, promises } = remembered;
     let opened = Log::open(&shared.disk, &dir, partition, config, &known, shared.clock.now());
-    let volatile = known.volatile;
-    (partition, opened.map(|(log, recovery)| Box::new(OpenedLog { partition, log, recovery, term, volatile })))
+    (partition, opened.map(|(log, recovery)| Box::new(OpenedLog { partition, log, recovery, promises })))
 }
 
 /// Opens many logs by threads that end when it is done.

@@ -23,8 +23,7 @@ impl Leaders {
     /// The current leader of `partition` and its epoch, as far as this broker knows them. A leader without an epoch is
     /// of no use to a client, so that none is named for a replica that is still starting.
     pub(super) fn current(&mut self, cx: &Context<'_>, partition: TopicPartition) -> Option<(BrokerId, LeaderEpoch)> {
-        let epoch = cx.directory.partition(&partition)?.leader_epoch()?;
-        let leader = cx.settings.broker_id;
+        let (leader, epoch) = cx.directory.partition(&partition)?.leader()?;
         self.0.insert(leader);
         Some((leader, epoch))
     }

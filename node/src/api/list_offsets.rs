@@ -188,6 +188,10 @@ fn find(
     let hidden = view.hides(end);
     let readable = end.min(view.readable_end());
     let epoch_at = |offset: Offset| log.epoch_at(offset).unwrap_or(epoch);
+    // The start of the log is known; its end, and what lies below it, is so when the epoch's start is committed (KIP-207).
+    if !view.tells_latest() && !matches!(wanted.timestamp, EARLIEST | EARLIEST_LOCAL) {
+        return Err(ErrorCode::OffsetNotAvailable);
+    }
     let known = |timestamp, offset, epoch| Ok(ByTime::Found(Some((timestamp, offset, epoch))));
     let found = match wanted.timestamp {
         LATEST if hidden => return Err(ErrorCode::KafkaStorageError),

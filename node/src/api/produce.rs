@@ -30,9 +30,6 @@ const SERVED_FROM: i16 = 3;
 /// First version that allows Zstandard (KIP-110).
 const ZSTD_FROM: i16 = 7;
 
-/// The replicas that are in sync with a leader, itself included: no other broker follows it.
-const IN_SYNC: usize = 1;
-
 fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     if cx.version < SERVED_FROM {
         return legacy::refuse(cx, &body);
@@ -87,8 +84,10 @@ fn send(
 ) -> Result<(u64, TopicPartition), Verdict> {
     let view = lookup::hosted(cx.directory, target.topic, number);
     let partition = TopicPartition::new(target.topic.id, number);
-    view.map_err(|error| Verdict::refused(error).at(partition))?;
-    if target.acks == Acks::All && IN_SYNC < min_in_sync(target.topic, number) {
+    let view = view.map_err(|error| Verdict::refused(error).at(partition))?;
+    // The replica looks again when it appends: replicas may leave in between.
+    let leads = view.leader_epoch().is_some();
+    if target.acks == Acks::All && leads && view.in_sync() < min_in_sync(target.topic, number) {
         return Err(Verdict::refused(ErrorCode::NotEnoughReplicas));
     }
     let records = records.unwrap_or_default();

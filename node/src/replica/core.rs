@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use millrace_raft::{Configuration, Event, Peer, Raft};
 use millrace_storage::{Log, Recovery};
-use millrace_types::{BrokerId, DirectoryId, Instant, LeaderEpoch, Now, Offset, TopicPartition};
+use millrace_types::{Instant, Now, Offset, TopicPartition};
 
+use super::cut::Cut;
 use super::early::Early;
+use super::promises::Promises;
 use super::purgatory::Purgatory;
 use super::puts::Puts;
 use super::watchers::Watchers;
-use super::{ReplicaEffect, ReplicaEvent};
+use super::{ReplicaEffect, ReplicaEvent, consensus};
 use crate::core::Core;
 use crate::directory::PartitionView;
 
@@ -23,12 +27,14 @@ pub struct ReplicaParts {
     pub log: Log,
     /// What opening it found.
     pub recovery: Recovery,
-    /// This broker and its data directory: whom the replica votes for.
-    pub voter: (BrokerId, DirectoryId),
-    /// The latest epoch the write-ahead store has a vote in; 0 for none.
-    pub term: LeaderEpoch,
-    /// Whether the write-ahead store says that there may be acknowledged records that were never flushed.
-    pub volatile: bool,
+    /// Who the replica is: broker, data directory, and the number of this start.
+    pub me: Peer,
+    /// What the write-ahead store knows of the replica.
+    pub promises: Promises,
+    /// The members of the partition, where the write-ahead store knows none yet.
+    pub first: Configuration,
+    /// `min.insync.replicas`.
+    pub min_in_sync: usize,
     /// How often retention is checked (`log.retention.check.interval.ms`).
     pub check_interval: Duration,
 }
@@ -37,20 +43,32 @@ pub struct ReplicaParts {
 #[derive(Debug)]
 pub struct Replica {
     pub(super) partition: TopicPartition,
-    pub(super) voter: (BrokerId, DirectoryId),
     pub(super) log: Log,
     pub(super) view: Arc<PartitionView>,
-    pub(super) role: Role,
-    /// The epoch this replica leads, or is about to; before that the latest one it knows of.
-    pub(super) epoch: LeaderEpoch,
+    pub(super) raft: Raft,
+    pub(super) phase: Phase,
+    /// Whether its leadership is published: it takes writes.
+    pub(super) leads: bool,
     /// What opening the log found, until the replica starts.
     pub(super) recovery: Option<Recovery>,
+    /// The epochs of the log that the write-ahead store lacks, until the replica starts.
+    pub(super) unknown_epochs: bool,
+    pub(super) min_in_sync: usize,
     pub(super) puts: Puts,
-    pub(super) volatile: Volatile,
+    pub(super) cut: Cut,
+    /// The records of the fetch response that is being received.
+    pub(super) incoming: Option<Bytes>,
+    /// Whether a follower asks again when the epochs that are being put are durable.
+    pub(super) refetch_after_put: bool,
+    /// When a follower that could not append asks again.
+    pub(super) refetch_at: Instant,
     /// Whether a flush is under way; the next one is taken when it completes, with all that came in between.
     pub(super) flushing: bool,
     pub(super) early: Early,
+    /// Produce requests that wait for the high watermark (acks=all).
     pub(super) purgatory: Purgatory,
+    /// Produce requests that wait for this replica alone (acks=1).
+    pub(super) own: Purgatory,
     pub(super) watchers: Watchers,
     pub(super) check_interval: Duration,
     /// When the log is to be looked after.
@@ -59,34 +77,21 @@ pub struct Replica {
     pub(super) timer: Instant,
 }
 
-/// What a replica does with the calls of others.
+/// How far the life of a replica has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum Phase {
     /// The log is open, nothing is served.
     Opened,
-    /// The epoch is chosen; writes wait until it is durable and the log is flushed.
-    Starting,
-    /// It appends and commits.
-    Leader,
+    /// It takes part in the consensus.
+    Running,
     /// A write or flush failed, or the log is damaged: only reads are served, until the process restarts.
     Failed,
     /// No call is taken; what was appended is being flushed.
     Stopping,
+    /// The same, and nothing is volatile any more when this is over.
+    Closing,
     /// Nothing will ever happen again.
     Stopped,
-}
-
-/// Whether the write-ahead store says that records may be acknowledged from the page cache (consensus rules, 2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Volatile {
-    /// It says no: nothing may be acknowledged that is not flushed.
-    Clear,
-    /// It is being told so; nothing may be acknowledged yet.
-    Setting,
-    /// It says yes.
-    Set,
-    /// It is being told no; everything is flushed.
-    Clearing,
 }
 
 impl Replica {
@@ -94,19 +99,28 @@ impl Replica {
     #[must_use]
     pub fn new(parts: ReplicaParts) -> Self {
         let view = Arc::new(PartitionView::new(parts.partition, parts.log.view()));
+        let restored = parts.promises.restored(&parts.log, &parts.recovery, parts.first);
+        let settings = consensus::settings(parts.log.config(), parts.min_in_sync);
+        let seed = consensus::seed(parts.partition, parts.me);
         Self {
             partition: parts.partition,
-            voter: parts.voter,
-            epoch: parts.term.max(parts.log.epoch_cache().latest()),
             view,
-            log: parts.log,
-            role: Role::Opened,
+            raft: Raft::new(parts.me, restored, settings, seed),
+            phase: Phase::Opened,
+            leads: false,
+            unknown_epochs: parts.promises.epochs != parts.log.epoch_cache().entries(),
             recovery: Some(parts.recovery),
+            min_in_sync: parts.min_in_sync,
+            log: parts.log,
             puts: Puts::default(),
-            volatile: if parts.volatile { Volatile::Set } else { Volatile::Clear },
+            cut: Cut::None,
+            incoming: None,
+            refetch_after_put: false,
+            refetch_at: Instant::NEVER,
             flushing: false,
             early: Early::default(),
             purgatory: Purgatory::default(),
+            own: Purgatory::default(),
             watchers: Watchers::default(),
             check_interval: parts.check_interval,
             next_check: Instant::NEVER,
@@ -126,6 +140,12 @@ impl Replica {
         self.partition
     }
 
+    /// The consensus: its state, the members, the fetch under way.
+    #[must_use]
+    pub const fn consensus(&self) -> &Raft {
+        &self.raft
+    }
+
     /// Whether everything in the log is durable. A host that stops leaves no clean marker behind a replica of which this
     /// does not hold: it failed, or never came to flush what opening the log found.
     #[must_use]
@@ -142,9 +162,21 @@ impl Replica {
         !self.log.is_poisoned() && self.view.readable_end() == Offset::MAX
     }
 
-    /// Whether records are acknowledged after their flush (`flush.messages` is 1).
-    pub(super) fn is_durable(&self) -> bool {
-        self.log.config().flush_messages <= 1
+    /// Whether this replica is the only voter of its partition.
+    pub(super) fn is_alone(&self) -> bool {
+        self.raft.configuration().is_alone(self.raft.me().key)
+    }
+
+    /// Whether the replica takes part in the consensus.
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Stopping | Phase::Closing)
+    }
+
+    fn configure(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        if matches!(self.phase, Phase::Opened | Phase::Running | Phase::Stopping) {
+            let settings = consensus::settings(self.log.config(), self.min_in_sync);
+            self.tell(now, Event::Configure(settings), out);
+        }
     }
 }
 
@@ -154,18 +186,33 @@ impl Core for Replica {
 
     fn step(&mut self, now: Now, event: ReplicaEvent, out: &mut Vec<ReplicaEffect>) {
         let before = self.high_watermark();
+        let was_cutting = self.cut.is_under_way();
         match event {
             ReplicaEvent::Start => self.start(now, out),
             ReplicaEvent::Call { from, op } => self.call(now, from, op, out),
             ReplicaEvent::Cancel { from } => self.watchers.cancel(from),
-            ReplicaEvent::Flushed { upto, epoch, result } => self.flushed(upto, epoch, result, out),
+            ReplicaEvent::Flushed { upto, result, .. } => self.flushed(now, upto, result, out),
             ReplicaEvent::PutDone { token, result } => self.put_done(now, token, result, out),
             ReplicaEvent::Prepared(prepared) => self.log.prepared(prepared),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
-            ReplicaEvent::Configure(config) => self.log.set_config(*config),
-            ReplicaEvent::Stop => self.stop(out),
+            ReplicaEvent::Configure { log, min_in_sync } => {
+                self.log.set_config(*log);
+                self.min_in_sync = min_in_sync;
+                self.configure(now, out);
+            }
+            ReplicaEvent::Peer { envelope, records } => self.receive(now, *envelope, records, out),
+            ReplicaEvent::SessionUp(peer) => self.tell_running(now, Event::SessionUp(peer), out),
+            ReplicaEvent::SessionDown { broker, heard } => {
+                self.tell_running(now, Event::SessionDown { broker, heard }, out);
+            }
+            ReplicaEvent::Refetch => self.tell_running(now, Event::Refetch, out),
+            ReplicaEvent::Hint { leader, epoch } => self.tell_running(now, Event::Hint { leader, epoch }, out),
+            ReplicaEvent::Transfer { to } => self.tell_running(now, Event::Transfer { to }, out),
+            ReplicaEvent::Change(change) => self.tell_running(now, Event::Change(change), out),
+            ReplicaEvent::Force(members) => self.tell_running(now, Event::Force(members), out),
+            ReplicaEvent::Stop => self.stop(now, out),
         }
         self.settle(now, out);
-        self.check(before);
+        self.check(before, was_cutting);
     }
 }

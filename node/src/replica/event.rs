@@ -1,14 +1,16 @@
 //! What can happen to a replica, and what it asks of its host.
 
+use bytes::Bytes;
+use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey};
 use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob};
-use millrace_types::{Instant, LeaderEpoch, Offset};
+use millrace_types::{BrokerId, Instant, LeaderEpoch, Offset};
 
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
 
 /// Everything that can happen to a replica.
 #[derive(Debug)]
 pub enum ReplicaEvent {
-    /// The process has opened the log: become leader (a single voter elects itself).
+    /// The process has opened the log: take part in the consensus (a single voter elects itself).
     Start,
     /// A call of another core.
     Call {
@@ -43,8 +45,47 @@ pub enum ReplicaEvent {
     /// The time asked for by the latest `Timer` effect has come.
     Timer,
     /// The topic's settings changed.
-    Configure(Box<LogConfig>),
-    /// Drain: answer what waits, flush, write what a clean start needs, then push [`ReplicaEffect::Stopped`].
+    Configure {
+        /// Those of the log.
+        log: Box<LogConfig>,
+        /// `min.insync.replicas`.
+        min_in_sync: usize,
+    },
+    /// A message of another replica of the partition came.
+    Peer {
+        /// The message, its sender and its receiver.
+        envelope: Box<Envelope>,
+        /// The record batches that came with a fetch response, else nothing.
+        records: Bytes,
+    },
+    /// Frames come from this replica's broker again, or for the first time.
+    SessionUp(Peer),
+    /// No frames come from the broker any more.
+    SessionDown {
+        /// The broker.
+        broker: BrokerId,
+        /// When the last frame came.
+        heard: Instant,
+    },
+    /// Ask again: the session was renewed, or an answer is overdue.
+    Refetch,
+    /// Someone says who leads. Only a hint.
+    Hint {
+        /// The leader.
+        leader: ReplicaKey,
+        /// Of this epoch.
+        epoch: LeaderEpoch,
+    },
+    /// Hand leadership over.
+    Transfer {
+        /// To whom.
+        to: ReplicaKey,
+    },
+    /// Change the members by one step.
+    Change(Change),
+    /// The operator gives up a lost majority.
+    Force(Configuration),
+    /// Drain: hand leadership over, answer what waits, flush, write what a clean start needs, then push [`ReplicaEffect::Stopped`].
     Stop,
 }
 
@@ -72,6 +113,15 @@ pub enum ReplicaEffect {
         to: ReplyTo,
         /// What.
         answer: PartitionAnswer,
+    },
+    /// Send a message to another replica of the partition. It may be lost, delayed or doubled.
+    Send {
+        /// To whom.
+        to: ReplicaKey,
+        /// What.
+        message: Message,
+        /// The record batches that go with a fetch response, else nothing.
+        records: Bytes,
     },
     /// Wake the replica at this moment; replaces the timer asked for before.
     Timer(Instant),

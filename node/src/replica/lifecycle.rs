@@ -1,20 +1,23 @@
-//! How a replica becomes leader, what a failure makes of it, and how it stops.
+//! How a replica starts, what a failure makes of it, and how it stops.
 
+use millrace_raft::{Event, FlushMode, RoleKind};
 use millrace_storage::{DiskError, FlushWork, QRecord, Recovery, Rot};
-use millrace_types::{ErrorCode, LeaderEpoch, Now, Offset};
+use millrace_types::{ErrorCode, Now, Offset};
 
-use super::core::{Role, Volatile};
+use super::core::Phase;
+use super::cut::Cut;
 use super::mutation::{Mutation, broken};
 use super::operations::answer;
 use super::puts::Purpose;
-use super::{Replica, ReplicaEffect};
+use super::{Replica, ReplicaEffect, consensus};
 use crate::call::PartitionAnswer;
+use crate::directory::Leadership;
 
 impl Replica {
-    /// Elects itself: the next epoch and the vote become durable, and the log is flushed as far as it goes (after a
-    /// crash the page cache may hold what no disk has).
+    /// Takes part in the consensus, which notes first what opening the log has done; a single voter elects itself. The log
+    /// is flushed as far as it goes: after a crash the page cache may hold what no disk has (duty 1).
     pub(super) fn start(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
-        if self.role != Role::Opened {
+        if self.phase != Phase::Opened {
             return;
         }
         let recovery = self.recovery.take().unwrap_or_default();
@@ -23,15 +26,25 @@ impl Replica {
         if let Some(rot) = &recovery.damaged {
             return self.start_damaged(rot);
         }
-        self.role = Role::Starting;
-        self.epoch = self.epoch.saturating_add(1);
-        let Recovery { mut records, flush, .. } = recovery;
-        records.push(QRecord::Term { tp: self.partition, term: self.epoch, voted_for: Some(self.voter) });
-        records.push(self.log.begin_epoch(self.epoch));
-        self.puts.put(records, Purpose::Epoch, out);
+        let Recovery { flush, .. } = recovery;
+        self.tell(now, Event::Start, out);
+        self.phase = Phase::Running;
+        self.note_epochs(out);
         if let Some(work) = flush.or_else(|| self.log.take_flush()) {
             self.flush(work, out);
         }
+    }
+
+    /// Has the write-ahead store know every epoch of the log: it may have lost one that records have shown. When those
+    /// records are deleted, their leader still has to tell what came before its first record (duty 9).
+    fn note_epochs(&mut self, out: &mut Vec<ReplicaEffect>) {
+        if !self.unknown_epochs {
+            return;
+        }
+        let tp = self.partition;
+        let epochs = self.log.epoch_cache();
+        let records = epochs.entries().iter().map(|(epoch, start)| QRecord::Epoch { tp, epoch: *epoch, start: *start });
+        self.puts.put(records.collect(), Purpose::Epochs, out);
     }
 
     /// Says what opening the log found, where that is more than usual.
@@ -53,10 +66,14 @@ impl Replica {
     /// served; what lies above is answered with a storage error, so that no consumer takes the gap for the log's end.
     fn start_damaged(&mut self, rot: &Rot) {
         tracing::error!(partition = %self.partition, %rot, "the replica only serves reads");
-        self.role = Role::Failed;
+        self.phase = Phase::Failed;
         self.view.set_damaged(rot.offset);
         self.view.log.set_high_watermark(self.log.log_end());
-        self.view.set_leader_epoch(self.epoch.max(1));
+        self.view.set_tells_latest(true);
+        if self.is_alone() {
+            let leader = Some(self.raft.me().key.broker);
+            self.view.set_leadership(Leadership { epoch: self.raft.epoch().max(1), leader, is_own: true });
+        }
     }
 
     /// Time until the first retention check, spread over the partitions so that they do not all check at once.
@@ -67,25 +84,10 @@ impl Replica {
         self.check_interval / 1024 * (part + 1)
     }
 
-    /// Leads as soon as the epoch is durable and the log is flushed.
-    pub(super) fn lead_if_ready(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
-        let durable = !self.flushing && self.puts.is_empty() || broken(Mutation::LeadBeforeDurable);
-        if self.role != Role::Starting || !durable {
-            return;
-        }
-        self.role = Role::Leader;
-        // The high watermark comes first: who sees the epoch may ask for the latest offset (consensus rules, 1.5).
-        self.advance(out);
-        self.view.set_leader_epoch(self.epoch);
-        tracing::debug!(partition = %self.partition, epoch = self.epoch, end = self.log.log_end(), "leads");
-        for (from, op) in self.early.take() {
-            self.call(now, from, op, out);
-        }
-    }
-
     /// Sends flush work off.
     pub(super) fn flush(&mut self, work: FlushWork, out: &mut Vec<ReplicaEffect>) {
         debug_assert!(!self.flushing, "one flush at a time");
+        debug_assert!(!self.cut.is_under_way(), "no flush while the log is cut");
         self.flushing = true;
         out.push(ReplicaEffect::Flush(work));
     }
@@ -93,19 +95,20 @@ impl Replica {
     /// A flush is done.
     pub(super) fn flushed(
         &mut self,
+        now: Now,
         upto: Offset,
-        epoch: LeaderEpoch,
         result: Result<(), DiskError>,
         out: &mut Vec<ReplicaEffect>,
     ) {
-        debug_assert!(epoch <= self.epoch, "work of a later epoch than the replica's");
         self.flushing = false;
         match result {
-            Ok(()) if !self.log.is_poisoned() => self.log.flushed(upto),
-            Ok(()) => {}
-            Err(_) if broken(Mutation::TrustFailedFlush) => self.log.flushed(upto),
-            Err(error) => self.fail(&error, out),
+            Err(error) if !broken(Mutation::TrustFailedFlush) => return self.fail(&error, out),
+            Ok(()) if self.log.is_poisoned() => return,
+            Ok(()) | Err(_) => self.log.flushed(upto),
         }
+        let upto = self.log.flushed_offset();
+        self.tell_running(now, Event::Flushed { upto }, out);
+        self.puts.release(out);
     }
 
     /// Records of the write-ahead store are durable, or could not be written.
@@ -124,23 +127,37 @@ impl Replica {
             return self.fail(&error, out);
         }
         match purpose {
-            Purpose::Epoch => {}
-            Purpose::SetVolatile => self.volatile = Volatile::Set,
-            Purpose::ClearVolatile => self.volatile = Volatile::Clear,
+            Purpose::Consensus { token, .. } => {
+                self.tell_running(now, Event::PutDone { token }, out);
+                if self.refetch_after_put && !self.puts.epochs_are_pending() {
+                    self.refetch_after_put = false;
+                    self.tell_running(now, Event::Refetch, out);
+                }
+            }
+            Purpose::CutDone { end } => {
+                self.cut = Cut::None;
+                self.tell_running(now, Event::CutDone { end }, out);
+            }
+            Purpose::Epochs => self.unknown_epochs = false,
             Purpose::Delete { from, start, .. } => {
-                self.raise_start(now, start);
+                self.raise_start(now, start, out);
                 if let Some(from) = from {
                     answer(out, from, PartitionAnswer::Deleted { low_watermark: self.log.log_start() });
                 }
             }
-            Purpose::Retention { start } => self.raise_start(now, start),
+            Purpose::Retention { start } => self.raise_start(now, start, out),
         }
     }
 
     /// The log start offset is durable and may be seen. A look at the log follows: files may be due.
-    fn raise_start(&mut self, now: Now, start: Offset) {
+    fn raise_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+        if start > self.log.log_end() {
+            // A follower's log was cut since.
+            return;
+        }
         self.log.raise_start(start, now.instant);
         self.next_check = now.instant;
+        self.tell_running(now, Event::LogStart { start: self.log.log_start() }, out);
     }
 
     /// A write or flush failed, and nothing may count as written that is not known to be: it is never tried again
@@ -155,54 +172,92 @@ impl Replica {
     /// The log is poisoned, by the replica or by itself.
     pub(super) fn give_up(&mut self, out: &mut Vec<ReplicaEffect>) {
         self.view.limit_reads(self.log.flushed_offset());
-        if !matches!(self.role, Role::Stopping | Role::Stopped) {
-            self.role = Role::Failed;
+        self.puts.drop_held();
+        if self.is_running() {
+            self.resign(out);
+        }
+        if !matches!(self.phase, Phase::Stopping | Phase::Closing | Phase::Stopped) {
+            self.phase = Phase::Failed;
+        }
+        if !self.is_alone() {
+            // Others lead on; this replica has nothing to say any more.
+            self.leads = false;
+            let epoch = self.raft.epoch();
+            self.view.set_leadership(Leadership { epoch, leader: None, is_own: false });
         }
         self.refuse_waiting(ErrorCode::KafkaStorageError, out);
     }
 
+    /// Tells the consensus that the disk has failed, and its peers that this replica leads no longer.
+    fn resign(&mut self, out: &mut Vec<ReplicaEffect>) {
+        let mut effects = Vec::new();
+        // The pause after it does not matter: a poisoned replica never campaigns.
+        self.raft.step(millrace_types::Instant::ZERO, Event::Poisoned, &mut effects);
+        for effect in effects {
+            if let millrace_raft::Effect::Send { to, message } = effect {
+                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new() });
+            }
+        }
+    }
+
     /// Answers everything that waits with `error`.
-    fn refuse_waiting(&mut self, error: ErrorCode, out: &mut Vec<ReplicaEffect>) {
+    pub(super) fn refuse_waiting(&mut self, error: ErrorCode, out: &mut Vec<ReplicaEffect>) {
         let early = self.early.take().into_iter().map(|(from, _)| from);
-        let produced = self.purgatory.take().map(|request| request.from);
+        let produced = self.purgatory.take().chain(self.own.take()).map(|request| request.from);
         let callers = early.chain(produced).chain(self.puts.take_callers()).chain(self.watchers.take());
         for from in callers {
             answer(out, from, PartitionAnswer::Failed(error));
         }
     }
 
-    /// Takes no more calls; what is appended is still flushed and acknowledged.
-    pub(super) fn stop(&mut self, out: &mut Vec<ReplicaEffect>) {
-        if matches!(self.role, Role::Stopping | Role::Stopped) {
+    /// Takes no more calls; what is appended is still flushed and acknowledged. Leadership is handed over.
+    pub(super) fn stop(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        if matches!(self.phase, Phase::Stopping | Phase::Closing | Phase::Stopped) {
             return;
         }
-        self.role = Role::Stopping;
+        let was_running = self.phase == Phase::Running;
+        self.phase = Phase::Stopping;
         let early = self.early.take().into_iter().map(|(from, _)| from);
         for from in early.chain(self.watchers.take()) {
             answer(out, from, PartitionAnswer::Failed(ErrorCode::NotLeaderOrFollower));
         }
+        if was_running && self.raft.role() == RoleKind::Leader && !self.is_alone() {
+            let me = self.raft.me().key;
+            let members = self.raft.configuration();
+            let fit = |key: &millrace_raft::ReplicaKey| *key != me && members.is_data_voter(*key);
+            let successor = self.raft.in_sync_full().into_iter().find(fit);
+            self.tell(now, successor.map_or(Event::Resign, |to| Event::Transfer { to }), out);
+        }
     }
 
     /// Stops for good when nothing is under way. A log that is intact leaves behind what makes the next start quick.
-    pub(super) fn stop_if_drained(&mut self, out: &mut Vec<ReplicaEffect>) {
-        if self.role != Role::Stopping || self.flushing || !self.puts.is_empty() {
+    pub(super) fn stop_if_drained(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        let stopping = matches!(self.phase, Phase::Stopping | Phase::Closing);
+        if !stopping || self.flushing || !self.puts.is_empty() {
             return;
         }
-        let has_led = self.view.leader_epoch().is_some();
-        if self.is_intact() && has_led {
+        if self.raft.role() == RoleKind::Leader && !self.is_alone() && self.is_intact() {
+            return;
+        }
+        if self.is_intact() && self.raft.is_taking_part() {
             if let Some(work) = self.log.take_flush() {
                 return self.flush(work, out);
             }
-            let flushed = self.log.flushed_offset() == self.log.log_end();
-            if self.volatile == Volatile::Set && flushed {
-                return self.clear_volatile(out);
+            if self.phase == Phase::Stopping {
+                self.phase = Phase::Closing;
+                let flushing = consensus::settings(self.log.config(), self.min_in_sync);
+                let settings = millrace_raft::Settings { flush: FlushMode::Durable, ..flushing };
+                self.tell(now, Event::Configure(settings), out);
+                if !self.puts.is_empty() {
+                    return;
+                }
             }
             if let Some(job) = self.log.clean_stop() {
                 out.push(ReplicaEffect::Run(job));
             }
         }
         self.refuse_waiting(ErrorCode::NotLeaderOrFollower, out);
-        self.role = Role::Stopped;
+        self.phase = Phase::Stopped;
         out.push(ReplicaEffect::Stopped);
     }
 }

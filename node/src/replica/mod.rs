@@ -1,23 +1,30 @@
-//! One replica of a partition: log, leadership, producer state and the requests that wait for them.
+//! One replica of a partition: log, consensus, producer state and the requests that wait for them.
 //!
 //! ```text
-//! Opened --Start--> Starting --epoch durable, log flushed--> Leader --Stop--> Stopping --drained--> Stopped
-//!                       |                                      |
-//!                       +--------- a write or flush failed ----+--> Failed (serves reads below what is durable)
+//! Opened --Start--> Running --Stop--> Stopping --drained--> Closing --> Stopped
+//!                      |
+//!                      +--> Failed: a write or flush failed (serves reads below what is durable)
 //! ```
 //!
-//! A replica is the only voter of its partition and elects itself; what it commits is what it holds durably, or, where
-//! the topic acknowledges from the page cache, what it holds at all.
+//! While it runs, a replica hosts `millrace_raft`, which decides who leads and what is committed. A replica that is the only
+//! voter of its partition elects itself; what it commits is what it holds durably, or, where the topic acknowledges from the
+//! page cache, what it holds at all.
 
+mod consensus;
 mod core;
+mod cut;
 mod early;
 mod event;
+mod follower;
 mod invariants;
+mod leadership;
 mod lifecycle;
 pub mod mutation;
 mod operations;
+mod promises;
 mod purgatory;
 mod puts;
+mod serve;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -25,3 +32,4 @@ mod watchers;
 
 pub use self::core::{Replica, ReplicaParts};
 pub use event::{ReplicaEffect, ReplicaEvent};
+pub use promises::Promises;

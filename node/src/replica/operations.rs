@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use millrace_raft::Refusal;
 use millrace_storage::{AppendError, ValidBatches};
 use millrace_types::{ErrorCode, Instant, Now, Offset};
 
-use super::core::Role;
+use super::core::Phase;
 use super::mutation::{Mutation, broken};
 use super::purgatory::Waiting;
 use super::puts::Purpose;
@@ -22,37 +23,36 @@ impl Replica {
     /// Takes a call of another core.
     pub(super) fn call(&mut self, now: Now, from: ReplyTo, op: PartitionOp, out: &mut Vec<ReplicaEffect>) {
         let fail = |out: &mut Vec<_>, error| answer(out, from, PartitionAnswer::Failed(error));
-        match (op, self.role) {
+        match (op, self.phase) {
             (PartitionOp::Describe, _) => {
                 let described = PartitionAnswer::Described(self.describe());
                 answer(out, from, described);
             }
-            (_, Role::Stopping | Role::Stopped) => fail(out, ErrorCode::NotLeaderOrFollower),
-            (_, Role::Failed) => fail(out, ErrorCode::KafkaStorageError),
+            (_, Phase::Stopping | Phase::Closing | Phase::Stopped) => fail(out, ErrorCode::NotLeaderOrFollower),
+            (_, Phase::Failed) => fail(out, ErrorCode::KafkaStorageError),
             (PartitionOp::Watch { beyond }, _) => {
                 // A high watermark that is above already fires when the step settles.
                 if !self.watchers.add(from, beyond) {
                     fail(out, ErrorCode::ThrottlingQuotaExceeded);
                 }
             }
-            (op, Role::Opened | Role::Starting) => {
-                if let Err(from) = self.early.push(from, op) {
+            (op, Phase::Opened | Phase::Running) if !self.leads => {
+                let refused = if self.may_lead_soon() { self.early.push(from, op) } else { Err(from) };
+                if let Err(from) = refused {
                     answer(out, from, PartitionAnswer::Failed(ErrorCode::NotLeaderOrFollower));
                 }
             }
-            (PartitionOp::Produce { batches, acks, deadline }, Role::Leader) => {
+            (PartitionOp::Produce { batches, acks, deadline }, Phase::Opened | Phase::Running) => {
                 self.produce(now, from, batches, (acks, deadline), out);
             }
-            (PartitionOp::DeleteRecords { before, deadline }, Role::Leader) => {
+            (PartitionOp::DeleteRecords { before, deadline }, Phase::Opened | Phase::Running) => {
                 self.delete_records(from, (before, deadline), out);
             }
         }
     }
 
-    /// Appends; the answer waits in the purgatory until the acks asked for are met.
-    ///
-    /// For the only voter the high watermark is what acks=all and what acks=1 wait for: below it the records are as
-    /// safe as the topic wants them.
+    /// Appends; the answer waits in a purgatory until the acks asked for are met: for acks=all the high watermark, for
+    /// acks=1 this replica itself, as durable as the topic wants its records.
     fn produce(
         &mut self,
         now: Now,
@@ -61,11 +61,21 @@ impl Replica {
         (acks, deadline): (Acks, Instant),
         out: &mut Vec<ReplicaEffect>,
     ) {
-        if self.purgatory.is_full() {
+        if self.purgatory.is_full() || self.own.is_full() {
             return answer(out, from, PartitionAnswer::Failed(ErrorCode::RequestTimedOut));
         }
+        let epoch = match self.raft.admission() {
+            Ok(epoch) => epoch,
+            Err(Refusal::NotEnoughReplicas) if acks != Acks::All => self.raft.epoch(),
+            Err(Refusal::NotEnoughReplicas) => {
+                return answer(out, from, PartitionAnswer::Failed(ErrorCode::NotEnoughReplicas));
+            }
+            Err(Refusal::NotLeader | Refusal::Transferring) => {
+                return answer(out, from, PartitionAnswer::Failed(ErrorCode::NotLeaderOrFollower));
+            }
+        };
         let bytes = batches.size();
-        let appended = match self.log.append(batches, self.epoch, now) {
+        let appended = match self.log.append(batches, epoch, now) {
             Ok(appended) => appended,
             Err(error) => {
                 // What fails before anything is written, such as opening one file too many, leaves the log as it was.
@@ -80,18 +90,23 @@ impl Replica {
                 return;
             }
         };
+        let waits_for_others = acks == Acks::All && !self.is_alone();
         let waiting = Waiting {
             from,
             base_offset: appended.base_offset,
             end: appended.last_offset + 1,
             log_append_time: appended.log_append_time,
             bytes,
-            deadline: deadline.max(now.instant.after(FLUSH_PATIENCE)),
+            deadline: if waits_for_others { deadline } else { deadline.max(now.instant.after(FLUSH_PATIENCE)) },
         };
         match acks {
             Acks::None => self.produced(&waiting, out),
             _ if appended.duplicate && broken(Mutation::AcknowledgeDuplicateAtOnce) => self.produced(&waiting, out),
-            Acks::Leader | Acks::All => self.purgatory.push(waiting),
+            Acks::Leader => self.own.push(waiting),
+            Acks::All => self.purgatory.push(waiting),
+        }
+        if !appended.duplicate {
+            self.appended(now, out);
         }
         if let Some(job) = self.log.prepare() {
             out.push(ReplicaEffect::Prepare(job));
@@ -110,7 +125,10 @@ impl Replica {
 
     /// Moves the log start offset up when that is durable, and answers then.
     fn delete_records(&mut self, from: ReplyTo, (before, deadline): (Offset, Instant), out: &mut Vec<ReplicaEffect>) {
-        let high_watermark = self.high_watermark();
+        // What is deleted must be committed for good (rule R19).
+        let Some(high_watermark) = self.raft.latest() else {
+            return answer(out, from, PartitionAnswer::Failed(ErrorCode::NotLeaderOrFollower));
+        };
         let before = if before == TO_HIGH_WATERMARK { high_watermark } else { before };
         if !(0..=high_watermark).contains(&before) {
             return answer(out, from, PartitionAnswer::Failed(ErrorCode::OffsetOutOfRange));
@@ -126,7 +144,11 @@ impl Replica {
     }
 
     fn describe(&self) -> ReplicaDescription {
-        ReplicaDescription { size_bytes: self.log.size_bytes(), leader_epoch: self.epoch, log_end: self.log.log_end() }
+        ReplicaDescription {
+            size_bytes: self.log.size_bytes(),
+            leader_epoch: self.raft.epoch(),
+            log_end: self.log.log_end(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records on their way into the write-ahead store, and what follows when they are durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use millrace_storage::QRecord;
 use millrace_types::{Instant, Offset};
@@ -11,15 +11,20 @@ use crate::call::ReplyTo;
 /// What follows when records are durable.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// The replica's epoch, and what its recovery decided.
-    Epoch,
-    /// Records may be acknowledged from the page cache.
-    SetVolatile,
-    /// Records are no longer acknowledged from the page cache, and all are flushed.
-    ClearVolatile,
+    /// The consensus has asked for them.
+    Consensus {
+        /// The consensus's token.
+        token: u64,
+        /// Whether an epoch is among them.
+        has_epochs: bool,
+    },
+    /// The log is cut and ends here: the consensus is told.
+    CutDone { end: Offset },
+    /// The write-ahead store knows every epoch of the log.
+    Epochs,
     /// A `DeleteRecords` moves the log start offset to `start`; its caller, until it has been answered, waits for it.
     Delete { from: Option<ReplyTo>, start: Offset, deadline: Instant },
-    /// Retention moves the log start offset to `start`.
+    /// Retention moves the log start offset to `start`, here or at the leader.
     Retention { start: Offset },
 }
 
@@ -27,15 +32,50 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct Puts {
     pending: BTreeMap<u64, Purpose>,
+    /// Puts that wait for a flush to end, and those behind them: they become durable in their order.
+    held: VecDeque<(u64, Vec<QRecord>)>,
     last_token: u64,
 }
 
 impl Puts {
     /// Asks for `records` to be made durable.
     pub(super) fn put(&mut self, records: Vec<QRecord>, purpose: Purpose, out: &mut Vec<ReplicaEffect>) {
+        self.put_or_hold(records, purpose, false, out);
+    }
+
+    /// The same; with `hold` only after the next [`Puts::release`].
+    pub(super) fn put_or_hold(
+        &mut self,
+        records: Vec<QRecord>,
+        purpose: Purpose,
+        hold: bool,
+        out: &mut Vec<ReplicaEffect>,
+    ) {
         self.last_token += 1;
-        self.pending.insert(self.last_token, purpose);
-        out.push(ReplicaEffect::Put { token: self.last_token, records });
+        let token = self.last_token;
+        self.pending.insert(token, purpose);
+        if hold || !self.held.is_empty() {
+            self.held.push_back((token, records));
+        } else {
+            out.push(ReplicaEffect::Put { token, records });
+        }
+    }
+
+    /// Whether an epoch is being put.
+    pub(super) fn epochs_are_pending(&self) -> bool {
+        self.pending.values().any(|purpose| matches!(purpose, Purpose::Consensus { has_epochs: true, .. }))
+    }
+
+    /// Lets go what was held.
+    pub(super) fn release(&mut self, out: &mut Vec<ReplicaEffect>) {
+        out.extend(self.held.drain(..).map(|(token, records)| ReplicaEffect::Put { token, records }));
+    }
+
+    /// Forgets what was held: a write has failed, and nothing more is promised.
+    pub(super) fn drop_held(&mut self) {
+        for (token, _) in self.held.drain(..) {
+            self.pending.remove(&token);
+        }
     }
 
     /// The records put under `token` are durable, or could not be written.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use millrace_storage::QRecord;
-use millrace_types::{ErrorCode, Instant, Now, Offset};
+use millrace_types::{ErrorCode, Instant, Now};
 
-use super::core::{Role, Volatile};
-use super::mutation::{Mutation, broken};
+use super::core::Phase;
 use super::operations::answer;
 use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
@@ -21,39 +19,33 @@ const MIN_TIMER: Duration = Duration::from_millis(1);
 impl Replica {
     /// Brings everything in line with the state after an event.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
-        self.lead_if_ready(now, out);
+        self.tick(now, out);
+        if self.is_running() && self.is_intact() {
+            self.advance(out);
+            self.publish_leadership(now, out);
+        }
         self.advance(out);
         self.expire(now, out);
-        if self.role == Role::Leader {
+        if self.phase == Phase::Running && !self.cut.is_under_way() {
             self.look_after(now, out);
-            self.flush_if_due(now, out);
-            self.follow_flush_mode(out);
         }
-        if self.log.is_poisoned() && matches!(self.role, Role::Starting | Role::Leader) {
+        if self.is_running() {
+            self.flush_if_due(now, out);
+        }
+        if self.log.is_poisoned() && self.phase == Phase::Running {
             self.give_up(out);
         }
-        self.stop_if_drained(out);
+        self.stop_if_drained(now, out);
         self.schedule(now, out);
     }
 
-    /// The offset below which everything is as safe as the topic wants it (Raft's commit index of a single voter).
-    fn committed(&self) -> Offset {
-        let marked = self.volatile == Volatile::Set || broken(Mutation::CommitBeforeVolatile);
-        let from_page_cache = !self.is_durable() && marked || broken(Mutation::CommitBeforeFlush);
-        if from_page_cache { self.log.log_end() } else { self.log.flushed_offset() }
-    }
-
-    /// Moves the high watermark up to what is committed, and answers whoever waited for it.
-    pub(super) fn advance(&mut self, out: &mut Vec<ReplicaEffect>) {
-        let stopping = self.role == Role::Stopping && self.view.leader_epoch().is_some();
-        if (self.role == Role::Leader || stopping) && self.is_intact() {
-            let committed = self.committed();
-            if committed > self.high_watermark() {
-                self.view.log.set_high_watermark(committed);
-            }
-        }
+    /// Answers whoever waited for what is committed, or held here, by now.
+    fn advance(&mut self, out: &mut Vec<ReplicaEffect>) {
         let high_watermark = self.high_watermark();
         while let Some(request) = self.purgatory.release(high_watermark) {
+            self.produced(&request, out);
+        }
+        while let Some(request) = self.own.release(self.raft.held().offset) {
             self.produced(&request, out);
         }
         while let Some(from) = self.watchers.fire(high_watermark) {
@@ -64,8 +56,10 @@ impl Replica {
     /// Gives up on what has waited too long. What was appended stays and may still be committed.
     fn expire(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let timed_out = PartitionAnswer::Failed;
-        while let Some(request) = self.purgatory.expire(now.instant) {
-            answer(out, request.from, timed_out(ErrorCode::RequestTimedOut));
+        for requests in [&mut self.purgatory, &mut self.own] {
+            while let Some(request) = requests.expire(now.instant) {
+                answer(out, request.from, timed_out(ErrorCode::RequestTimedOut));
+            }
         }
         for from in self.early.expire(now.instant).into_iter().chain(self.puts.expire(now.instant)) {
             answer(out, from, timed_out(ErrorCode::RequestTimedOut));
@@ -77,8 +71,9 @@ impl Replica {
         if self.next_check > now.instant {
             return;
         }
-        let high_watermark = self.high_watermark();
-        let due = self.log.maintain(now, high_watermark);
+        // Followers delete what their leader has deleted.
+        let deletable = self.raft.latest().filter(|_| self.leads).unwrap_or_else(|| self.log.log_start());
+        let due = self.log.maintain(now, deletable);
         let (soonest, regular) = (now.instant.after(MIN_CHECK), now.instant.after(self.check_interval));
         self.next_check = due.next.map_or(regular, |next| next.min(regular)).max(soonest);
         out.extend(due.jobs.into_iter().map(ReplicaEffect::Run));
@@ -90,7 +85,7 @@ impl Replica {
     /// Takes the next flush if none is under way and the topic wants one, or a segment was rolled.
     fn flush_if_due(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let unflushed = self.log.unflushed_records();
-        if self.flushing || unflushed == 0 {
+        if self.flushing || unflushed == 0 || self.cut.is_under_way() {
             return;
         }
         let due = unflushed >= self.log.config().flush_messages || self.flush_deadline(now) <= now.instant;
@@ -108,31 +103,14 @@ impl Replica {
             .map_or(Instant::NEVER, |since| deadline::after_long_ms(Now { instant: since, wall: now.wall }, wait))
     }
 
-    /// Has the write-ahead store say whether records are acknowledged from the page cache: before the first of them,
-    /// and again when the topic has gone back to flushing each and all are flushed.
-    fn follow_flush_mode(&mut self, out: &mut Vec<ReplicaEffect>) {
-        let uncommitted = self.log.log_end() > self.high_watermark();
-        if !self.is_durable() && self.volatile == Volatile::Clear && uncommitted {
-            self.volatile = Volatile::Setting;
-            let record = QRecord::Volatile { tp: self.partition, volatile: true };
-            self.puts.put(vec![record], Purpose::SetVolatile, out);
-        }
-        let all_flushed = self.log.flushed_offset() == self.log.log_end();
-        if self.is_durable() && self.volatile == Volatile::Set && all_flushed {
-            self.clear_volatile(out);
-        }
-    }
-
-    pub(super) fn clear_volatile(&mut self, out: &mut Vec<ReplicaEffect>) {
-        self.volatile = Volatile::Clearing;
-        let record = QRecord::Volatile { tp: self.partition, volatile: false };
-        self.puts.put(vec![record], Purpose::ClearVolatile, out);
-    }
-
     /// Asks for a timer when something comes due before the one asked for.
     fn schedule(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
-        let mut next = self.purgatory.deadline().min(self.early.deadline()).min(self.puts.deadline());
-        if self.role == Role::Leader {
+        let produced = self.purgatory.deadline().min(self.own.deadline());
+        let mut next = produced.min(self.early.deadline()).min(self.puts.deadline());
+        if self.is_running() {
+            next = next.min(self.raft.deadline()).min(self.refetch_at);
+        }
+        if self.phase == Phase::Running && !self.cut.is_under_way() {
             next = next.min(self.next_check);
             if !self.flushing {
                 next = next.min(self.flush_deadline(now));

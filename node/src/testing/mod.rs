@@ -3,12 +3,14 @@
 //! Storage work is done at once unless it is held back, so that a test can look at what happens in between. A crash
 //! keeps what the disk keeps and drops everything else.
 
+mod cluster;
 mod cold;
 mod dice;
 mod requests;
 mod storage;
 mod world;
 
+pub(crate) use cluster::{Cluster, records};
 pub(crate) use dice::Dice;
 pub(crate) use requests::{batch, fetch, produce, sequenced, topic_name};
 pub(crate) use storage::Work;

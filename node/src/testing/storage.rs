@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{
     CrashKind, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState, SimDisk,
     StorageJob, WarmJob, partition_dir,
@@ -16,7 +17,7 @@ use super::cold::{ColdDisk, Memory};
 use super::{BROKER, DIRECTORY};
 use crate::call::ConnectionId;
 use crate::connection::ConnectionEvent;
-use crate::replica::{Replica, ReplicaEvent, ReplicaParts};
+use crate::replica::{Promises, Replica, ReplicaEvent, ReplicaParts};
 
 /// Work for a storage thread.
 #[derive(Debug)]
@@ -44,20 +45,41 @@ pub(crate) struct Storage {
     pub(crate) memory: Arc<Memory>,
     /// Number of flushes done.
     pub(crate) flushes: usize,
+    /// Whose it is.
+    key: ReplicaKey,
     /// Number of the machine's run.
     run: u64,
 }
 
+/// The members of a partition and what its topic says.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership {
+    pub(crate) first: Configuration,
+    pub(crate) min_in_sync: usize,
+}
+
+impl Membership {
+    /// One voter.
+    pub(crate) fn alone(key: ReplicaKey) -> Self {
+        Self { first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]), min_in_sync: 1 }
+    }
+}
+
 impl Storage {
     pub(crate) fn new(seed: u64) -> Self {
-        Self::open(SimDisk::new(seed, FaultPlan::default()), 1)
+        Self::of(ReplicaKey { broker: BROKER, directory: DIRECTORY }, seed)
     }
 
-    fn open(disk: SimDisk, run: u64) -> Self {
-        let boot = NewBoot { directory: DIRECTORY, boot_id: format!("run {run}"), nonce: 7 };
+    /// The storage of another broker than that of most tests.
+    pub(crate) fn of(key: ReplicaKey, seed: u64) -> Self {
+        Self::open(SimDisk::new(seed, FaultPlan::default()), key, 1)
+    }
+
+    fn open(disk: SimDisk, key: ReplicaKey, run: u64) -> Self {
+        let boot = NewBoot { directory: key.directory, boot_id: format!("run {run}"), nonce: 7 };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let qstate = QState::open(&shared, Path::new(QSTATE_DIR), JournalOptions::default(), boot).expect("qstate");
-        Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), flushes: 0, run }
+        Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), flushes: 0, key, run }
     }
 
     /// The storage of the next process start.
@@ -65,11 +87,22 @@ impl Storage {
         let disk = self.disk.crash(kind);
         damage(&disk);
         // The page cache outlives the process, and ends with the machine's run.
-        Self::open(disk, if kind == CrashKind::Process { self.run } else { self.run + 1 })
+        Self::open(disk, self.key, if kind == CrashKind::Process { self.run } else { self.run + 1 })
     }
 
-    /// Opens a partition's log and makes its replica, as a host does at its start.
+    /// Opens a partition's log and makes its replica, the only one, as a host does at its start.
     pub(crate) fn replica(&self, partition: TopicPartition, config: LogConfig, now: Now) -> Replica {
+        self.member(partition, config, Membership::alone(self.key), now)
+    }
+
+    /// The same of one replica among others.
+    pub(crate) fn member(
+        &self,
+        partition: TopicPartition,
+        config: LogConfig,
+        membership: Membership,
+        now: Now,
+    ) -> Replica {
         let state = self.qstate.partition(partition).cloned().unwrap_or_default();
         let known = Known::from_state(&state, self.qstate.boot().same_boot());
         let inner = Arc::new(self.disk.clone());
@@ -80,11 +113,17 @@ impl Storage {
             partition,
             log,
             recovery,
-            voter: (BROKER, DIRECTORY),
-            term: state.term,
-            volatile: state.volatile,
+            me: self.me(),
+            promises: Promises::from(&state),
+            first: membership.first,
+            min_in_sync: membership.min_in_sync,
             check_interval: Duration::from_secs(300),
         })
+    }
+
+    /// Who speaks for the replicas of this process.
+    pub(crate) fn me(&self) -> Peer {
+        Peer { key: self.key, incarnation: self.qstate.boot().current.incarnation }
     }
 
     /// Does one piece of work.

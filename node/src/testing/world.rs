@@ -386,6 +386,7 @@ impl World {
                 ReplicaEffect::Prepare(job) => self.storage.work.push_back(Work::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.storage.work.push_back(Work::Run(job)),
                 ReplicaEffect::Answer { to, answer } => self.answer(to, Answer::Partition(answer)),
+                ReplicaEffect::Send { to, .. } => panic!("a single replica has no peer {to}"),
                 ReplicaEffect::Timer(at) => drop(self.timers.insert(Who::Replica(partition), at)),
                 ReplicaEffect::Stopped => drop(self.stopped.insert(partition)),
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::{Broker, Endpoint, Image, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
+use millrace_node::replica::Promises;
 use millrace_node::{Directory, Settings, Shared};
 use millrace_storage::{
     DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState, SimDisk,
@@ -78,7 +79,8 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
 fn remembered(data_dir: &DataDir, qstate: &QState) -> BTreeMap<millrace_types::TopicPartition, Remembered> {
     let clean = data_dir.was_clean() || qstate.boot().same_boot();
     let known = |state: &millrace_storage::PartitionState| Known::from_state(state, clean);
-    qstate.partitions().map(|(tp, state)| (tp, Remembered { known: known(state), term: state.term })).collect()
+    let remembered = |state| Remembered { known: known(state), promises: Promises::from(state) };
+    qstate.partitions().map(|(tp, state)| (tp, remembered(state))).collect()
 }
 
 fn metadata(

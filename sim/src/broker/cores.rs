@@ -8,7 +8,8 @@ use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
-use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, ReplyTo};
+use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, ReplyTo, min_in_sync};
+use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{BatchHeader, Log, LogError, Recovery};
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
@@ -127,7 +128,8 @@ impl Process {
                     config.open_segments = self.open_segments.clone();
                     config.segment_bytes /= self.segment_divisor;
                     config.initial_segment_bytes /= self.segment_divisor;
-                    let event = Event::Replica(partition, ReplicaEvent::Configure(Box::new(config)));
+                    let (log, min_in_sync) = (Box::new(config), self.min_in_sync(partition));
+                    let event = Event::Replica(partition, ReplicaEvent::Configure { log, min_in_sync });
                     port.mail(Who::Metadata, Who::Replica(partition), event);
                 }
                 MetadataEffect::Answer { to, result } => self.answer(port, Who::Metadata, to, Answer::Metadata(result)),
@@ -181,13 +183,15 @@ impl Process {
             return self.remove(partition);
         }
         let settings = &self.shared.settings;
+        let key = ReplicaKey { broker: settings.broker_id, directory: self.data_dir.identity().directory_id };
         let core = Replica::new(ReplicaParts {
             partition,
             log,
             recovery,
-            voter: (settings.broker_id, self.data_dir.identity().directory_id),
-            term: remembered.term,
-            volatile: remembered.known.volatile,
+            me: Peer { key, incarnation: settings.incarnation },
+            promises: remembered.promises.clone(),
+            first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]),
+            min_in_sync: self.min_in_sync(partition),
             check_interval: settings.retention_check_interval,
         });
         let view = core.view();
@@ -195,6 +199,11 @@ impl Process {
         self.replicas.insert(partition, Hosted { core, view, led: false });
         let first = if self.end == End::Serving { ReplicaEvent::Start } else { ReplicaEvent::Stop };
         port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
+    }
+
+    fn min_in_sync(&self, partition: TopicPartition) -> usize {
+        let image = self.shared.directory.image();
+        image.topic_by_id(partition.topic).map_or(1, |topic| min_in_sync(&topic.settings))
     }
 
     fn replica(&mut self, port: &mut Port<'_>, partition: TopicPartition, event: ReplicaEvent) {
@@ -234,6 +243,7 @@ impl Process {
                     }
                     self.answer(port, from, to, Answer::Partition(answer));
                 }
+                ReplicaEffect::Send { to, .. } => port.note(format_args!("{partition} has no peer {to}")),
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }

@@ -167,7 +167,16 @@ impl Threads {
     }
 
     fn commit(&mut self, group: &[Put]) -> Vec<Outcome> {
-        let mut outcomes: Vec<Outcome> = group.iter().map(|(_, records)| self.qstate.put(records)).collect();
+        let mut outcomes = Vec::with_capacity(group.len());
+        for (_, records) in group {
+            // What was flushed before a cut says nothing about the log after it.
+            let is_cut = |record: &&QRecord| matches!(record, QRecord::Trunc { .. } | QRecord::Cutting { .. });
+            for cut in records.iter().filter(is_cut) {
+                self.notes
+                    .retain(|note| !matches!(note, QRecord::Flushed { .. }) || note.partition() != cut.partition());
+            }
+            outcomes.push(self.qstate.put(records));
+        }
         self.note();
         let flushed = self.qstate.flush();
         for outcome in &mut outcomes {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use millrace_node::group::GroupCoordinator;
 use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
-use millrace_node::replica::Replica;
+use millrace_node::replica::{Promises, Replica};
 use millrace_node::{ConnectionId, PartitionView, Shared};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
-use millrace_types::{Instant, LeaderEpoch, TopicPartition};
+use millrace_types::{Instant, TopicPartition};
 
 use super::connections::{Conn, ToClient};
 use super::disk_work::Threads;
@@ -19,13 +19,13 @@ use super::port::{Event, Port, Who};
 #[derive(Debug, Clone)]
 pub(super) struct Remembered {
     pub(super) known: Known,
-    pub(super) term: LeaderEpoch,
+    pub(super) promises: Promises,
 }
 
 impl Default for Remembered {
     /// Of a replica that the store has never heard of.
     fn default() -> Self {
-        Self { known: Known { clean: true, ..Known::default() }, term: 0 }
+        Self { known: Known { clean: true, ..Known::default() }, promises: Promises::default() }
     }
 }
 

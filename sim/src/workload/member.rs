@@ -90,7 +90,6 @@ impl Member {
         }
         self.next = cx.now.instant.after(Duration::from_millis(1 + self.dice.below(self.every)));
         let offsets: BTreeMap<_, OffsetAndMetadata> = self.core.positions();
-        let part = |partition: &millrace_client::TopicPartition| Part::new(&partition.topic, partition.partition);
         let moved = offsets.iter().any(|(partition, at)| self.committed.get(&part(partition)) != Some(&at.offset));
         if offsets.is_empty() || !(moved || cx.calm && !self.settled) {
             return false;
@@ -156,8 +155,7 @@ impl Client for Member {
 
     fn missing(&mut self, ends: &BTreeMap<Part, Offset>) -> Option<String> {
         // A partition whose end has rotted away tells nobody where it ends, so there may be no position to commit.
-        let is_whole =
-            |part: &millrace_client::TopicPartition| ends.contains_key(&Part::new(&part.topic, part.partition));
+        let is_whole = |partition: &millrace_client::TopicPartition| ends.contains_key(&part(partition));
         let idle = !self.core.assignment().iter().any(is_whole);
         let done = self.committing.is_none() && (self.settled || idle);
         (!done).then(|| {
@@ -168,4 +166,8 @@ impl Client for Member {
     fn take_remade(&mut self) -> bool {
         std::mem::take(&mut self.remade)
     }
+}
+
+fn part(partition: &millrace_client::TopicPartition) -> Part {
+    Part::new(&partition.topic, partition.partition)
 }

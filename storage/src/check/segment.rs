@@ -96,7 +96,8 @@ pub(super) fn scan_segment(
             Err(error) => sidecar = Sidecar::Unreadable(error.to_string()),
         }
     }
-    let expected = Expected { offset: base, epoch: 0, trusted_below: base, whole_tail: false, upto: Offset::MAX };
+    let expected =
+        Expected { offset: base, epoch: 0, trusted_below: base, whole_tail: false, upto: Offset::MAX, why: "" };
     let found = scan(&bytes, expected, |header| {
         content.add(header);
         if let Some(comparison) = &mut comparison {

@@ -25,7 +25,7 @@ pub(super) enum PutMessage {
     Stop,
 }
 
-/// A `Trunc` or `Forget`: what was flushed before says nothing about the log after it.
+/// A cut or `Forget`: what was flushed before says nothing about the log after it.
 #[derive(Clone, Copy)]
 struct Voided {
     ticket: u64,
@@ -192,7 +192,7 @@ impl Store {
         }
         for record in records {
             let (tp, forgotten) = match record {
-                QRecord::Trunc { tp, .. } => (*tp, false),
+                QRecord::Trunc { tp, .. } | QRecord::Cutting { tp, .. } => (*tp, false),
                 QRecord::Forget { tp } => (*tp, true),
                 _ => continue,
             };

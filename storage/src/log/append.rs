@@ -7,6 +7,7 @@ use super::{AppendError, Log};
 use crate::disk::DiskError;
 use crate::producer_state::Sequence;
 use crate::record_batch::{BatchError, BatchHeader, HEADER_LEN, ValidBatches};
+use crate::segment::{Content, Segment};
 
 /// Where an append went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,8 @@ impl Log {
     }
 
     /// Appends batches that another replica has given offsets and epochs, as they are. Of several batches those in
-    /// front of a failure stay in the log.
+    /// front of a failure stay in the log. The first batch of an empty log may begin below the log start offset and reach
+    /// beyond it: records below stay unread.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -61,6 +63,9 @@ impl Log {
         let checked = self.check_replicated(batches)?;
         let base_offset = self.log_end();
         let Some((first, _)) = checked.first() else { return Err(BatchError::Empty.into()) };
+        if first.base_offset < base_offset {
+            self.begin_at(first.base_offset, now);
+        }
         let limit = self.config.segment_limit();
         let together = batches.len() as u64 <= limit;
         if together {
@@ -96,7 +101,9 @@ impl Log {
                 let actual = crate::record_batch::crc32c(batch.get(21..).unwrap_or_default());
                 return Err(BatchError::Crc { expected: header.crc, actual }.into());
             }
-            if header.base_offset != due || header.last_offset_delta < 0 {
+            let is_first = checked.is_empty() && self.log_start() == self.log_end();
+            let holds_start = is_first && header.base_offset < due && header.last_offset() >= due;
+            if (header.base_offset != due && !holds_start) || header.last_offset_delta < 0 {
                 return Err(AppendError::NotContiguous { offset: header.base_offset, log_end: due });
             }
             if header.leader_epoch < epoch {
@@ -109,6 +116,13 @@ impl Log {
             checked.push((header, batch));
         }
         Ok(checked)
+    }
+
+    /// The empty log takes its first batch at `base`, below its start: in a segment that begins there.
+    fn begin_at(&mut self, base: Offset, now: Now) {
+        let content = Content::new(base, self.config.index_interval_bytes);
+        self.active = Segment::new(&self.home, content, self.config.segment_limit(), false, now.wall);
+        self.shared.set_segments(vec![self.active.clone()]);
     }
 
     fn check_writable(&self) -> Result<(), AppendError> {

@@ -117,6 +117,12 @@ impl FlushState {
         self.unnamed.retain(|(segment, _)| kept(segment));
     }
 
+    /// The log holds nothing and begins at `start`.
+    pub(super) const fn begin_anew(&mut self, start: Offset) {
+        (self.flushed, self.taken) = (start, start);
+        (self.oldest, self.since_take) = (None, None);
+    }
+
     /// Forgets a segment that left the log.
     pub(super) fn forget(&mut self, segment: &Arc<Segment>) {
         self.dirty.retain(|dirty| !Arc::ptr_eq(dirty, segment));

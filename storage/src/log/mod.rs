@@ -6,6 +6,7 @@
 
 mod append;
 mod config;
+mod epochs;
 mod error;
 mod flush;
 mod open;
@@ -20,10 +21,8 @@ use std::sync::Arc;
 use millrace_types::{Instant, LeaderEpoch, Offset, TopicPartition};
 
 use crate::disk::DiskError;
-use crate::epoch_cache::EpochCache;
 use crate::poison::Poison;
 use crate::producer_state::{ProducerState, ProducerSummary};
-use crate::qstate::QRecord;
 use crate::segment::{Home, Segment};
 use crate::view::{LogView, Shared};
 
@@ -77,12 +76,6 @@ impl Log {
         self.shared.end()
     }
 
-    /// A copy of the leader epochs.
-    #[must_use]
-    pub fn epoch_cache(&self) -> EpochCache {
-        self.shared.epochs.read().clone()
-    }
-
     /// Bytes of record batches, not what is preallocated.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -107,14 +100,6 @@ impl Log {
         self.config = LogConfig { open_segments, ..config };
     }
 
-    /// Notes that this replica leads in `epoch` from the log end offset on: a zero-width marker (consensus rule 1.4).
-    /// The record has to be durable before the marker counts.
-    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> QRecord {
-        let start = self.log_end();
-        self.note_epoch(epoch, start);
-        QRecord::Epoch { tp: self.partition, epoch, start }
-    }
-
     /// The producers the log remembers, in the order of their ids.
     pub fn producers(&self) -> impl Iterator<Item = ProducerSummary> + '_ {
         self.producers.summaries()
@@ -133,13 +118,6 @@ impl Log {
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
-    }
-
-    fn note_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
-        if epoch > self.latest_epoch {
-            self.shared.epochs.write().push(epoch, start);
-            self.latest_epoch = epoch;
-        }
     }
 
     fn segments(&self) -> Vec<Arc<Segment>> {

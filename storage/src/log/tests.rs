@@ -12,6 +12,7 @@ use crate::builder::BatchBuilder;
 use crate::compress::Codec;
 use crate::disk::Disk;
 use crate::disk::{CrashKind, Fault, FaultPlan, Operation, SimDisk};
+use crate::qstate::QRecord;
 use crate::record_batch::{BatchLimits, TimestampType, ValidBatches};
 use crate::recovery::{Known, Recovery};
 use crate::view::ReadError;

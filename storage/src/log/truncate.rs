@@ -16,12 +16,14 @@ use crate::segment::{Content, FileKind, Segment, Walk, file_name, remove_if_ther
 #[derive(Debug)]
 #[must_use = "the records must be durable before the truncation is applied"]
 pub struct Truncation {
-    /// Records to make durable first (rule T1).
+    /// Records to make durable first (rule T1), in one put.
     pub records: Vec<QRecord>,
     /// The log end offset after the truncation: where a batch begins, at or below the offset asked for, or the log
     /// start offset.
     pub to: Offset,
     epoch: LeaderEpoch,
+    /// The log begins anew at `to`, with this epoch below it.
+    reset: Option<Option<(LeaderEpoch, Offset)>>,
 }
 
 impl Log {
@@ -40,19 +42,39 @@ impl Log {
     /// # Errors
     /// As [`Log::truncate_to`].
     pub fn truncate_to_epoch(&mut self, to: Offset, epoch: LeaderEpoch) -> Result<Truncation, LogError> {
-        if let Some(rot) = self.shared.damage.get() {
-            return Err(LogError::Damaged(rot.clone()));
-        }
-        if let Some(cause) = self.poison.cause() {
-            return Err(LogError::Disk(cause.clone()));
-        }
+        self.check_cuttable()?;
         let (start, end) = (self.log_start(), self.log_end());
         if to < start || to > end {
             return Err(LogError::OutOfRange { offset: to, start, end });
         }
         let to = self.batch_start(to)?.max(start);
-        let record = QRecord::Trunc { tp: self.partition, to, epoch: epoch.min(self.latest_epoch) };
-        Ok(Truncation { records: vec![record], to, epoch })
+        let epoch = epoch.min(self.latest_epoch);
+        let record = QRecord::Cutting { tp: self.partition, to, epoch };
+        Ok(Truncation { records: vec![record], to, epoch, reset: None })
+    }
+
+    /// Decides to drop everything: the log begins anew at `start`, above or below where it ends now, and `below` is the
+    /// epoch before it (consensus rule 1.6). As with [`Log::truncate_to`], [`Log::apply_truncation`] follows.
+    ///
+    /// # Errors
+    /// When the log is damaged or poisoned.
+    pub fn reset_to(&mut self, start: Offset, below: Option<(LeaderEpoch, Offset)>) -> Result<Truncation, LogError> {
+        self.check_cuttable()?;
+        let tp = self.partition;
+        let mut records = vec![QRecord::Cutting { tp, to: start, epoch: 0 }, QRecord::Start { tp, offset: start }];
+        records.extend(below.map(|(epoch, start)| QRecord::Epoch { tp, epoch, start }));
+        let epoch = below.map_or(0, |known| known.0);
+        Ok(Truncation { records, to: start, epoch, reset: Some(below) })
+    }
+
+    fn check_cuttable(&self) -> Result<(), LogError> {
+        if let Some(rot) = self.shared.damage.get() {
+            return Err(LogError::Damaged(rot.clone()));
+        }
+        match self.poison.cause() {
+            Some(cause) => Err(LogError::Disk(cause.clone())),
+            None => Ok(()),
+        }
     }
 
     /// The base offset of the batch that holds `offset`, or `offset` at the log's end.
@@ -68,27 +90,31 @@ impl Log {
     }
 
     /// Cuts the log, durably: removes later segments, zeroes the rest of the last one and flushes it, rolls epochs and
-    /// producers back. It blocks on the device. A failure poisons the log: where it ends is unknown then, and the caller
-    /// puts [`QRecord::Suspect`], so that a start in the same run of the operating system cuts again.
+    /// producers back. It blocks on the device. Comes back with a record to make durable before the next append: that the
+    /// cut is done. A failure poisons the log: where it ends is unknown then, and the next start cuts again.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn apply_truncation(&mut self, truncation: Truncation) -> Result<(), LogError> {
+    pub fn apply_truncation(&mut self, truncation: Truncation) -> Result<QRecord, LogError> {
         self.cut(&truncation).map_err(|error| {
             self.poison.set(&error);
             LogError::Disk(error)
-        })
+        })?;
+        Ok(QRecord::Trunc { tp: self.partition, to: truncation.to, epoch: truncation.epoch })
     }
 
     fn cut(&mut self, truncation: &Truncation) -> Result<(), DiskError> {
         let to = truncation.to;
         self.ahead.void();
-        self.shared.set_end(to);
+        self.shared.set_end(if truncation.reset.is_some() { self.log_start() } else { to });
         let mut kept = self.segments();
         // A cut to the log start leaves no record; the start may lie inside of a batch, so no file can stay.
-        let keeps = if to == self.log_start() { 0 } else { kept.iter().take_while(|s| s.base() < to).count() };
+        let empties = to == self.log_start() || truncation.reset.is_some();
+        let keeps = if empties { 0 } else { kept.iter().take_while(|s| s.base() < to).count() };
         let later = kept.split_off(keeps);
-        self.remove_later(to, kept.last(), &later)?;
+        // What the producers of a log were that begins anew is unknown.
+        let snapshots_above = if truncation.reset.is_some() { -1 } else { to };
+        self.remove_later(snapshots_above, kept.last(), &later)?;
         self.active = match kept.last() {
             Some(last) => {
                 self.cut_segment(last, to)?;
@@ -104,7 +130,14 @@ impl Log {
             kept.push(self.active.clone());
         }
         self.flush.cut(to, &kept);
-        self.shared.epochs.write().cut(to, truncation.epoch);
+        match truncation.reset {
+            None => drop(self.shared.epochs.write().cut(to, truncation.epoch)),
+            Some(below) => {
+                self.flush.begin_anew(to);
+                self.shared.reset(to);
+                self.shared.epochs.write().reset(below);
+            }
+        }
         self.latest_epoch = self.shared.epochs.read().latest();
         self.producers = rebuild(&self.home, &kept, to, self.config.max_producers)?;
         self.shared.set_first_undecided(self.producers.first_undecided());
@@ -112,7 +145,8 @@ impl Log {
         Ok(())
     }
 
-    /// Removes, durably, every file that speaks of offsets at or above `to` but `last`, the segment that is cut.
+    /// Removes, durably, every file of the segments `later`, what `last` has beside its records, and the producer
+    /// snapshots above `to`.
     fn remove_later(&self, to: Offset, last: Option<&Arc<Segment>>, later: &[Arc<Segment>]) -> Result<(), DiskError> {
         let home = &self.home;
         if !later.iter().chain(last).any(|segment| segment.is_created()) {
@@ -153,3 +187,6 @@ impl Log {
         if broken(Mutation::NoDurableCut) { Ok(()) } else { file.flush() }
     }
 }
+
+#[cfg(test)]
+mod tests;

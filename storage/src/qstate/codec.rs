@@ -19,6 +19,8 @@
 //! | 8 Forget | tp |
 //! | 9 Boot | directory 16, incarnation u64, nonce u64, length u8, boot id in UTF-8 |
 //! | 10 Suspect | tp |
+//! | 11 Recovering | tp, 0 or 1 |
+//! | 12 Cutting | tp, to i64, epoch i32 |
 
 use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use thiserror::Error;
@@ -32,8 +34,20 @@ const HEAD: usize = 4;
 const OPTIONAL: u8 = 128;
 
 /// Names of the kinds, from 1.
-const NAMES: [&str; 10] =
-    ["Term", "Epoch", "Trunc", "Cfg", "Volatile", "Flushed", "Start", "Forget", "Boot", "Suspect"];
+const NAMES: [&str; 12] = [
+    "Term",
+    "Epoch",
+    "Trunc",
+    "Cfg",
+    "Volatile",
+    "Flushed",
+    "Start",
+    "Forget",
+    "Boot",
+    "Suspect",
+    "Recovering",
+    "Cutting",
+];
 
 /// Why the bytes of a record are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -139,6 +153,14 @@ fn encode_body(record: &QRecord, out: &mut Writer<'_>) -> Result<u8, TooLong> {
         QRecord::Suspect { tp } => {
             out.tp(*tp);
             10
+        }
+        QRecord::Recovering { tp, recovering } => {
+            out.tp(*tp).bytes(&[u8::from(*recovering)]);
+            11
+        }
+        QRecord::Cutting { tp, to, epoch } => {
+            out.tp(*tp).bytes(&to.to_le_bytes()).bytes(&epoch.to_le_bytes());
+            12
         }
     })
 }
@@ -261,6 +283,8 @@ fn decode_body(kind: u8, body: &mut Reader<'_>) -> Option<QRecord> {
         7 => QRecord::Start { tp, offset: body.i64()? },
         8 => QRecord::Forget { tp },
         10 => QRecord::Suspect { tp },
+        11 => QRecord::Recovering { tp, recovering: body.flag()? },
+        12 => QRecord::Cutting { tp, to: body.i64()?, epoch: body.i32()? },
         _ => return None,
     })
 }

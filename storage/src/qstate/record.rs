@@ -80,6 +80,16 @@ pub enum QRecord {
         /// The last epoch after the cut; 0 if none.
         epoch: LeaderEpoch,
     },
+    /// The log is about to be cut, as `Trunc` says when it is done. A start that finds this and no `Trunc` behind it
+    /// finishes the cut: what is left of the old suffix must not be taken for the log (1.7).
+    Cutting {
+        /// The partition.
+        tp: TopicPartition,
+        /// The log end offset after the cut; at the log start offset no record stays.
+        to: Offset,
+        /// The last epoch after the cut; 0 if none.
+        epoch: LeaderEpoch,
+    },
     /// The configuration in force.
     Cfg {
         /// The partition.
@@ -108,6 +118,14 @@ pub enum QRecord {
         /// The partition.
         tp: TopicPartition,
     },
+    /// Whether acknowledged records may be lost and have not been fetched again (2.4): the replica's votes and
+    /// acknowledgements do not count until it holds them. Durable, since a later start cannot see it any more.
+    Recovering {
+        /// The partition.
+        tp: TopicPartition,
+        /// Whether they may.
+        recovering: bool,
+    },
     /// The log start offset, raised by DeleteRecords or retention.
     Start {
         /// The partition.
@@ -132,8 +150,10 @@ impl QRecord {
             Self::Term { tp, .. }
             | Self::Epoch { tp, .. }
             | Self::Trunc { tp, .. }
+            | Self::Cutting { tp, .. }
             | Self::Cfg { tp, .. }
             | Self::Volatile { tp, .. }
+            | Self::Recovering { tp, .. }
             | Self::Flushed { tp, .. }
             | Self::Start { tp, .. }
             | Self::Suspect { tp }

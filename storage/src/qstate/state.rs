@@ -22,10 +22,14 @@ pub struct PartitionState {
     /// The last cut: log end offset and last epoch after it; `None` once data behind it was flushed, since the cut
     /// itself was durable before that data was appended (consensus rules, 1.7).
     pub trunc: Option<(Offset, LeaderEpoch)>,
+    /// A cut that was begun and is not known to be done: log end offset and last epoch after it.
+    pub cutting: Option<(Offset, LeaderEpoch)>,
     /// Everything below was flushed; more may have been. `None`: nothing was.
     pub flushed: Option<Offset>,
     /// Whether acknowledged records may exist that were never flushed.
     pub volatile: bool,
+    /// Whether acknowledged records may be lost and have not been fetched again.
+    pub recovering: bool,
     /// Whether a flush failed in this run of the operating system: what is behind `flushed` may be in the page cache
     /// only, though it reads back, so it has to be cut.
     pub suspect: bool,
@@ -86,8 +90,10 @@ impl State {
             QRecord::Term { tp, .. }
             | QRecord::Epoch { tp, .. }
             | QRecord::Trunc { tp, .. }
+            | QRecord::Cutting { tp, .. }
             | QRecord::Cfg { tp, .. }
             | QRecord::Volatile { tp, .. }
+            | QRecord::Recovering { tp, .. }
             | QRecord::Flushed { tp, .. }
             | QRecord::Suspect { tp }
             | QRecord::Start { tp, .. } => self.partitions.entry(*tp).or_default().apply(record),
@@ -118,11 +124,24 @@ impl PartitionState {
                 self.voted_for = *voted_for;
             }
             QRecord::Epoch { epoch, start, .. } => self.begin_epoch(*epoch, *start),
-            QRecord::Trunc { to, epoch, .. } => self.cut(*to, *epoch),
+            QRecord::Trunc { to, epoch, .. } => {
+                self.cut(*to, *epoch);
+                self.trunc = Some((*to, *epoch));
+                (self.cutting, self.suspect) = (None, false);
+            }
+            QRecord::Cutting { to, epoch, .. } => {
+                self.cut(*to, *epoch);
+                self.cutting = Some((*to, *epoch));
+            }
             QRecord::Cfg { cfg, .. } if self.cfg.as_ref().is_none_or(|known| known <= cfg) => {
                 self.cfg = Some(cfg.clone());
             }
             QRecord::Volatile { volatile, .. } => self.volatile = *volatile,
+            QRecord::Recovering { recovering, .. } => {
+                self.recovering = *recovering;
+                // The loss is known by this record from now on.
+                (self.lost_cache, self.missed_loss) = (false, false);
+            }
             // After a failed flush the kernel reports success for pages that it has given up (consensus rules, 2.2).
             QRecord::Flushed { .. } if self.suspect => {}
             QRecord::Flushed { upto, .. } => {
@@ -149,8 +168,6 @@ impl PartitionState {
 
     fn cut(&mut self, to: Offset, epoch: LeaderEpoch) {
         self.epochs.retain(|known| (known.0 <= epoch && known.1 <= to) || broken(Mutation::TruncVoidsNothing));
-        self.trunc = Some((to, epoch));
-        self.suspect = false;
         // What was flushed beyond the cut is gone on purpose; a later start must not miss it.
         self.flushed = self.flushed.map(|flushed| flushed.min(to));
     }
@@ -171,11 +188,13 @@ impl PartitionState {
         let mut records = Vec::with_capacity(4 + self.epochs.len());
         // The cut comes first: it voids epochs and lowers what was flushed.
         records.extend(self.trunc.map(|(to, epoch)| QRecord::Trunc { tp, to, epoch }));
+        records.extend(self.cutting.map(|(to, epoch)| QRecord::Cutting { tp, to, epoch }));
         records.push(QRecord::Term { tp, term: self.term, voted_for: self.voted_for });
         records.extend(self.cfg.iter().map(|cfg| QRecord::Cfg { tp, cfg: cfg.clone() }));
         records.extend(self.epochs.iter().map(|(epoch, start)| QRecord::Epoch { tp, epoch: *epoch, start: *start }));
         records.extend(self.start.map(|offset| QRecord::Start { tp, offset }));
         records.extend(self.volatile.then_some(QRecord::Volatile { tp, volatile: true }));
+        records.extend(self.recovering.then_some(QRecord::Recovering { tp, recovering: true }));
         records.extend(self.flushed.map(|upto| QRecord::Flushed { tp, upto }));
         // The suspicion comes last: it voids later flushed offsets.
         records.extend(self.suspect.then_some(QRecord::Suspect { tp }));

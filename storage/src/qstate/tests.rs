@@ -69,6 +69,8 @@ fn record() -> impl Strategy<Value = QRecord> {
             2 => Just(QRecord::Flushed { tp, upto: offset }),
             1 => Just(QRecord::Start { tp, offset }),
             1 => Just(QRecord::Suspect { tp }),
+            1 => any::<bool>().prop_map(move |recovering| QRecord::Recovering { tp, recovering }),
+            2 => Just(QRecord::Cutting { tp, to: offset, epoch }),
             1 => Just(QRecord::Forget { tp }),
         ]
     })
@@ -172,6 +174,44 @@ fn a_cut_lowers_what_was_flushed_and_is_over_when_more_was() {
     assert_eq!((state.flushed, state.trunc), (Some(10), Some((10, 1))));
     let state = partition(&[flushed(20), trunc(10, 1), flushed(11), flushed(4)]);
     assert_eq!((state.flushed, state.trunc), (Some(11), None));
+}
+
+#[test]
+fn a_cut_that_was_begun_is_known_until_it_is_done() {
+    let cutting = |to, epoch| QRecord::Cutting { tp: tp(0), to, epoch };
+    let begun = [epoch(1, 0), epoch(2, 5), flushed(20), cutting(5, 1)];
+    let state = partition(&begun);
+    assert_eq!((state.epochs, state.flushed), (vec![(1, 0)], Some(5)), "what is cut is void already");
+    assert_eq!((state.cutting, state.trunc), (Some((5, 1)), None));
+    let done = partition(&[&begun[..], &[trunc(5, 1)]].concat());
+    assert_eq!((done.cutting, done.trunc), (None, Some((5, 1))));
+    let again = partition(&[&begun[..], &[trunc(5, 1), cutting(3, 1)]].concat());
+    assert_eq!(again.cutting, Some((3, 1)));
+}
+
+#[test]
+fn a_reset_leaves_the_epoch_below_the_new_start() {
+    let start = QRecord::Start { tp: tp(0), offset: 30 };
+    let reset = [QRecord::Cutting { tp: tp(0), to: 30, epoch: 0 }, start, epoch(4, 22)];
+    let state = partition(&[&[epoch(1, 0), epoch(2, 5), flushed(20)], &reset[..]].concat());
+    assert_eq!((state.epochs, state.start, state.cutting), (vec![(4, 22)], Some(30), Some((30, 0))));
+    let state = partition(&[&[epoch(1, 0)], &reset[..], &[trunc(30, 4)]].concat());
+    assert_eq!((state.epochs, state.cutting), (vec![(4, 22)], None));
+}
+
+#[test]
+fn that_a_replica_recovers_lasts_until_it_is_over() {
+    let recovering = |recovering| QRecord::Recovering { tp: tp(0), recovering };
+    let boot = |boot_id: &str| {
+        let (directory, boot_id) = (directory(1), boot_id.to_owned());
+        QRecord::Boot(BootRecord { directory, incarnation: 1, boot_id, nonce: 1 })
+    };
+    let lost = [boot("a"), epoch(1, 0), boot("b")];
+    assert!(partition(&[&lost[..], &[boot("b")]].concat()).missed_loss, "nobody has opened the log since");
+    let state = partition(&[&lost[..], &[recovering(true), boot("b")]].concat());
+    assert_eq!((state.recovering, state.missed_loss), (true, false), "the record says it from now on");
+    let state = partition(&[&lost[..], &[recovering(true), boot("c"), recovering(false)]].concat());
+    assert!(!state.recovering);
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Known {
     pub epochs: Vec<(LeaderEpoch, Offset)>,
     /// The latest truncation.
     pub trunc: Option<(Offset, LeaderEpoch)>,
+    /// A truncation that was begun and is not known to be done: opening the log finishes it (rule T1).
+    pub cutting: Option<(Offset, LeaderEpoch)>,
     /// Whether acknowledgements were given from the page cache.
     pub volatile: bool,
     /// Whether the page cache survived: a clean stop, or a crash of the process alone.
@@ -48,6 +50,7 @@ impl Known {
             start: state.start,
             epochs: state.epochs.clone(),
             trunc: state.trunc,
+            cutting: state.cutting,
             volatile: state.volatile,
             clean: clean && !state.missed_loss,
             suspect: state.suspect,

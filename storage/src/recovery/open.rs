@@ -20,6 +20,11 @@ use crate::segment::{Content, FileKind, Home, Segment, file_name, remove_if_ther
 /// Bytes above the flushed offset that a start writes again at most.
 const REWRITE_MAX: u64 = 64 << 20;
 
+/// Why a whole batch is not taken after a failed flush.
+const UNFLUSHED: &str = "a flush failed since: what the page cache shows may not be on the disk";
+/// Why a whole batch is not taken that a cut was to remove.
+const CUT: &str = "a cut was begun here and not finished";
+
 /// What a log is made of after it was opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -121,6 +126,18 @@ impl Opening<'_> {
         self.known.suspect && !broken(Mutation::TrustSuspect)
     }
 
+    /// The offset no batch may end above, and why: of two bounds the lower.
+    fn bound(&self) -> (Offset, &'static str) {
+        let unflushed = self.is_suspect().then(|| (self.flushed(), UNFLUSHED));
+        let cut = self.cutting().map(|to| (to, CUT));
+        cut.into_iter().chain(unflushed).min().unwrap_or((Offset::MAX, ""))
+    }
+
+    /// Where a cut was to end the log that is not known to be done.
+    fn cutting(&self) -> Option<Offset> {
+        self.known.cutting.map(|(to, _)| to)
+    }
+
     /// Removes segments that lie wholly below the log start offset: a removal that did not reach the disk.
     fn remove_below(&self, files: &Files, start: Offset) -> Result<Vec<Offset>, DiskError> {
         let bases: Vec<Offset> = files.logs.iter().copied().collect();
@@ -180,12 +197,14 @@ impl Opening<'_> {
         segment.raise_limit(file.len());
         let file = segment.file()?;
         let bytes = file.read(0, usize::try_from(file.len()).unwrap_or(usize::MAX))?;
+        let (upto, why) = self.bound();
         let expected = Expected {
             offset: base,
             epoch: self.epoch,
             trusted_below: if self.known.clean { self.flushed() } else { base },
             whole_tail: !self.known.clean,
-            upto: if self.is_suspect() { self.flushed() } else { Offset::MAX },
+            upto,
+            why,
         };
         let scan = scan(&bytes, expected, |header| segment.content().write().add(header));
         self.scanned += scan.scanned;
@@ -227,8 +246,8 @@ impl Opening<'_> {
         let position = self.segments.last().map_or(0, |segment| segment.used());
         let file = file_name(self.segments.last().map_or(start, |segment| segment.base()), FileKind::Log);
         self.ends_at(&file, position, "the file ends, or is missing".to_owned());
-        if self.damage.is_none() && self.next < start {
-            // Every record was deleted, and some of the files came back at the crash.
+        if self.damage.is_none() && (self.next < start || self.cutting().is_some_and(|to| to <= start)) {
+            // Every record was deleted, and some of the files came back at the crash; or a cut was to leave none.
             for segment in std::mem::take(&mut self.segments) {
                 remove_segment(&self.home.disk, &self.home.dir, segment.base())?;
             }
@@ -253,7 +272,8 @@ impl Opening<'_> {
             removed = true;
         }
         // The flush that failed may have been the directory's.
-        if (removed || (listed && self.is_suspect())) && !broken(Mutation::NoDurableCut) {
+        let in_doubt = self.is_suspect() || self.cutting().is_some();
+        if (removed || (listed && in_doubt)) && !broken(Mutation::NoDurableCut) {
             disk.sync_dir(dir)?;
         }
         if let (Some(tail), Some(segment)) = (&self.tail, self.segments.last()) {
@@ -264,7 +284,7 @@ impl Opening<'_> {
             }
             // After a crash of the process alone, a batch that was not written to its end was never whole anywhere:
             // nothing of it can come back as a batch, and waiting for all dirty pages of the file buys nothing.
-            let harmless = self.known.clean && !self.is_suspect() && later.is_empty() && tail.bad.one_torn_batch;
+            let harmless = self.known.clean && !in_doubt && later.is_empty() && tail.bad.one_torn_batch;
             if !harmless && !broken(Mutation::NoDurableCut) {
                 file.flush()?;
             }
@@ -319,8 +339,9 @@ impl Opening<'_> {
         }
         let (mut epochs, dropped) = merge(&self.known.epochs, &self.batch_epochs(), end);
         let mut records = Vec::new();
-        // A suspect log gets its record even when nothing was cut: the record is what ends the suspicion.
-        let shortened = self.tail.is_some() || dropped || self.is_suspect();
+        // A suspect log gets its record even when nothing was cut: the record is what ends the suspicion. So does a log
+        // whose cut was begun.
+        let shortened = self.tail.is_some() || dropped || self.is_suspect() || self.cutting().is_some();
         if self.damage.is_none() && shortened && !broken(Mutation::NoTruncRecord) {
             records.push(QRecord::Trunc { tp: partition, to: end, epoch: epochs.latest() });
         }

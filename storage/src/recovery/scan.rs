@@ -18,6 +18,8 @@ pub(crate) struct Expected {
     pub(crate) whole_tail: bool,
     /// No batch that ends above this offset is taken, be it whole or not; `Offset::MAX` for no such bound.
     pub(crate) upto: Offset,
+    /// Why there is such a bound.
+    pub(crate) why: &'static str,
 }
 
 /// What a scan found.
@@ -46,9 +48,6 @@ pub(crate) struct Bad {
     pub(crate) one_torn_batch: bool,
 }
 
-/// Why a whole batch is not taken.
-const UNFLUSHED: &str = "a flush failed since: what the page cache shows may not be on the disk";
-
 /// Scans `bytes`, a segment from its start, and calls `each` with every good batch.
 pub(crate) fn scan(bytes: &[u8], expected: Expected, mut each: impl FnMut(&BatchHeader)) -> Scan {
     let mut scan = Scan { position: 0, next: expected.offset, epoch: expected.epoch, scanned: 0, bad: None };
@@ -56,7 +55,7 @@ pub(crate) fn scan(bytes: &[u8], expected: Expected, mut each: impl FnMut(&Batch
         let rest = bytes.get(scan.position..).unwrap_or_default();
         let front = rest.get(..HEADER_LEN).unwrap_or(rest);
         if scan.next >= expected.upto {
-            scan.bad = Some(bad(rest, UNFLUSHED.to_owned(), 0));
+            scan.bad = Some(bad(rest, expected.why.to_owned(), 0));
             return scan;
         }
         if is_zero(front) {
@@ -96,7 +95,7 @@ fn good_batch(rest: &[u8], scan: &mut Scan, expected: &Expected) -> Result<Batch
         return wrong(format!("leader epoch {} behind epoch {}", header.leader_epoch, scan.epoch));
     }
     if header.last_offset() >= expected.upto {
-        return wrong(UNFLUSHED.to_owned());
+        return wrong(expected.why.to_owned());
     }
     let Some(batch) = rest.get(..size) else {
         return wrong(format!("a batch of {size} bytes reaches beyond the file"));
@@ -141,7 +140,7 @@ mod tests {
     }
 
     fn expected(offset: Offset) -> Expected {
-        Expected { offset, epoch: 1, trusted_below: 0, whole_tail: true, upto: Offset::MAX }
+        Expected { offset, epoch: 1, trusted_below: 0, whole_tail: true, upto: Offset::MAX, why: "" }
     }
 
     fn segment() -> Vec<u8> {
@@ -179,9 +178,9 @@ mod tests {
     #[test]
     fn nothing_is_taken_above_the_bound() {
         for (upto, next, extent) in [(5, 5, true), (6, 5, true), (8, 8, true), (11, 8, true), (12, 12, false)] {
-            let scan = scan(&segment(), Expected { upto, ..expected(5) }, |_| ());
+            let scan = scan(&segment(), Expected { upto, why: "why", ..expected(5) }, |_| ());
             let bad = scan.bad.expect("the end is suspect even when only zeros follow");
-            assert_eq!((scan.next, bad.extent > 0, bad.reason.as_str()), (next, extent, UNFLUSHED), "bound {upto}");
+            assert_eq!((scan.next, bad.extent > 0, bad.reason.as_str()), (next, extent, "why"), "bound {upto}");
         }
     }
 

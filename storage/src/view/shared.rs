@@ -69,6 +69,13 @@ impl Shared {
         self.high_watermark.fetch_max(start, Ordering::AcqRel);
     }
 
+    /// The log holds nothing and begins at `start`.
+    pub(crate) fn reset(&self, start: Offset) {
+        self.start.store(start, Ordering::Release);
+        self.end.store(start, Ordering::Release);
+        self.high_watermark.store(start, Ordering::Release);
+    }
+
     /// Publishes the end; every byte below it is written and its segment listed.
     pub(crate) fn set_end(&self, end: Offset) {
         self.end.store(end, Ordering::Release);

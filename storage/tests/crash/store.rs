@@ -45,7 +45,14 @@ impl Store {
                     }
                     known.flushed = known.flushed.map(|flushed| flushed.min(*to));
                     known.trunc = Some((*to, *epoch));
-                    known.suspect = false;
+                    (known.suspect, known.cutting) = (false, None);
+                }
+                QRecord::Cutting { to, epoch, .. } => {
+                    if !ignore_truncations {
+                        known.epochs.retain(|entry| entry.0 <= *epoch && entry.1 <= *to);
+                        known.cutting = Some((*to, *epoch));
+                    }
+                    known.flushed = known.flushed.map(|flushed| flushed.min(*to));
                 }
                 QRecord::Suspect { .. } => known.suspect = true,
                 QRecord::Flushed { upto, .. } => known.flushed = Some(known.flushed.unwrap_or(0).max(*upto)),

@@ -354,11 +354,9 @@ impl World {
         self.store.flush();
         self.model.promised = self.model.promised.min(to);
         log.view().set_high_watermark(log.view().high_watermark().min(to));
-        if let Err(error) = log.apply_truncation(truncation) {
-            // The zeros may be in the page cache only.
-            self.store.put([QRecord::Suspect { tp: partition() }]);
-            return Err(error.into());
-        }
+        let done = log.apply_truncation(truncation)?;
+        self.store.put([done]);
+        self.store.flush();
         self.model.cut(to);
         self.model.markers = log.epoch_cache().entries().to_vec();
         Ok(())

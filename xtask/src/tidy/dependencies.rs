@@ -56,6 +56,7 @@ const RULES: &[Rule] = &[
             "arc-swap",
             "bolero",
             "bytes",
+            "crc-fast",
             "kafka-protocol",
             "parking_lot",
             "proptest",

@@ -79,19 +79,18 @@ impl<'a> Page<'a> {
         number: i32,
         assignment: &Assignment,
     ) -> DescribeTopicPartitionsResponsePartition {
-        let own = self.cx.settings.broker_id;
         let listener = &self.cx.session.origin.listener;
         let reachable = |id| self.image.broker(id).is_some_and(|broker| broker.endpoint(listener).is_some());
-        let epoch = self.cx.directory.partition(&TopicPartition::new(topic.id, number));
-        let epoch = epoch.and_then(|view| view.leader_epoch()).filter(|_| reachable(own));
+        let view = self.cx.directory.partition(&TopicPartition::new(topic.id, number));
+        let leader = view.and_then(|view| view.leader()).filter(|(leader, _)| reachable(*leader));
         let replicas: Vec<BrokerId> = assignment.replicas.iter().map(|id| BrokerId(id.0)).collect();
         let offline = assignment.replicas.iter().filter(|id| !reachable(**id)).map(|id| BrokerId(id.0));
         // Without a leader there is no error here, unlike in Metadata. Replicas that may lead although they are not in
         // sync (KIP-966) do not exist; the lists are empty and not null, which clients up to Kafka 3.9 cannot read.
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(number)
-            .with_leader_id(BrokerId(epoch.map_or(-1, |_| own.0)))
-            .with_leader_epoch(epoch.unwrap_or(-1))
+            .with_leader_id(BrokerId(leader.map_or(-1, |(leader, _)| leader.0)))
+            .with_leader_epoch(leader.map_or(-1, |(_, epoch)| epoch))
             .with_replica_nodes(replicas.clone())
             .with_isr_nodes(replicas)
             .with_eligible_leader_replicas(Some(Vec::new()))

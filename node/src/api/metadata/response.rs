@@ -121,9 +121,7 @@ fn partition(
     let leaderless = |error: ErrorCode| {
         partition.clone().with_error_code(error.code()).with_leader_id(BrokerId(-1)).with_leader_epoch(-1)
     };
-    let leader = cx.settings.broker_id;
-    let epoch = cx.directory.partition(&at).and_then(|view| view.leader_epoch());
-    let Some(epoch) = epoch else {
+    let Some((leader, epoch)) = cx.directory.partition(&at).and_then(|view| view.leader()) else {
         return leaderless(ErrorCode::LeaderNotAvailable);
     };
     let reachable = image.broker(leader).is_some_and(|broker| broker.endpoint(&cx.session.origin.listener).is_some());

@@ -3,7 +3,9 @@
 mod commit;
 mod crash;
 mod failure;
+mod faults;
 mod lifecycle;
+mod peers;
 mod records;
 
 use std::collections::BTreeMap;
@@ -70,7 +72,7 @@ impl Scene {
         self.world.change(Command::SetConfigs(SetConfigs { resources: vec![resource], validate_only: false }));
         let image = self.world.shared.directory.image();
         let config = log_config(&image.topic("t").expect("the topic").settings, &image);
-        self.world.event(self.partition, ReplicaEvent::Configure(Box::new(config)));
+        self.world.event(self.partition, ReplicaEvent::Configure { log: Box::new(config), min_in_sync: 1 });
     }
 
     fn answer(&mut self, token: u64) -> Option<PartitionAnswer> {
@@ -107,22 +109,5 @@ impl Scene {
 /// The values of all records below the high watermark, by offset, read through the published view.
 fn records(world: &World, partition: TopicPartition) -> BTreeMap<Offset, String> {
     let view = world.shared.directory.partition(&partition).expect("hosted");
-    let (mut at, end) = (view.log.log_start(), view.log.high_watermark());
-    let mut records = BTreeMap::new();
-    while at < end {
-        let slice = view.log.read(at, end, 1 << 20, true).expect("readable");
-        assert!(slice.next > at, "progress at {at} of {end}");
-        at = slice.next;
-        let mut rest = slice.bytes;
-        while !rest.is_empty() {
-            let header = millrace_storage::BatchHeader::parse(&rest).expect("a batch");
-            let bytes = rest.split_to(header.size());
-            for record in millrace_storage::RecordIter::new(&bytes).expect("records") {
-                let record = record.expect("a record");
-                let value = String::from_utf8(record.value.expect("a value").to_vec()).expect("text");
-                assert_eq!(records.insert(record.offset, value), None, "offset {} twice", record.offset);
-            }
-        }
-    }
-    records
+    crate::testing::records(&view, view.log.high_watermark())
 }

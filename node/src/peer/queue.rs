@@ -1,0 +1,89 @@
+//! What waits for a connection: votes, fetches and acknowledgements first, fetch responses behind them.
+//!
+//! Within each of the two the order is that of sending, so two messages of a partition overtake each other only when one
+//! of them is a fetch response. Replicas bear that: an answer names the position and the epoch that it answers (R5).
+
+use std::collections::VecDeque;
+
+use millrace_raft::Message;
+
+use super::codec::{Batch, Encoded};
+use super::mutation::{Mutation, broken};
+use super::{MAX_FRAME, PeerSettings};
+
+/// Room that a frame needs beside its messages.
+const FRAME_OVERHEAD: usize = 64;
+
+/// Messages that wait. Invariant: `bytes` is the sum of their lengths.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    control: VecDeque<Encoded>,
+    responses: VecDeque<Encoded>,
+    bytes: usize,
+}
+
+/// There is no room: everything that waits is to be given up, in order, and said to be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overflow;
+
+/// Whether the message waits behind the others.
+pub(crate) const fn is_response(message: &Message) -> bool {
+    matches!(message, Message::FetchResponse(_))
+}
+
+impl Queue {
+    /// Puts a message behind those of its class.
+    pub(crate) fn push(&mut self, message: Encoded, response: bool, settings: &PeerSettings) -> Result<(), Overflow> {
+        let length = message.len();
+        let full = self.len() >= settings.queue_messages
+            || (self.bytes > 0 && self.bytes.saturating_add(length) > settings.queue_bytes);
+        if (full && !broken(Mutation::QueueWithoutBound)) || length > MAX_FRAME - FRAME_OVERHEAD {
+            return Err(Overflow);
+        }
+        self.bytes += length;
+        if response {
+            self.responses.push_back(message)
+        } else {
+            self.control.push_back(message)
+        }
+        Ok(())
+    }
+
+    /// Fills a frame with the most urgent messages of one class; at least one, if there is one.
+    pub(crate) fn fill(&mut self, mut batch: Batch, settings: &PeerSettings) -> Option<Batch> {
+        let responses_first = broken(Mutation::StarveControl) && !self.responses.is_empty();
+        let urgent = !self.control.is_empty() && !responses_first;
+        let class = if urgent { &mut self.control } else { &mut self.responses };
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(message) = class.front() {
+            let length = message.len();
+            if count > 0 && (count >= settings.frame_messages || bytes + length > settings.frame_bytes) {
+                break;
+            }
+            let Some(message) = class.pop_front() else { break };
+            (count, bytes) = (count + 1, bytes + length);
+            batch.push(message);
+        }
+        self.bytes -= bytes;
+        (count > 0).then_some(batch)
+    }
+
+    /// Gives everything up; how many messages.
+    pub(crate) fn clear(&mut self) -> usize {
+        let count = self.len();
+        *self = Self::default();
+        count
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.control.len() + self.responses.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

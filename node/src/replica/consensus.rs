@@ -1,0 +1,138 @@
+//! The host of the consensus: what happens is told to it, and what it asks for is carried out.
+//!
+//! The duties are listed in the documentation of `millrace_raft`; the comments here name them.
+
+use std::collections::VecDeque;
+
+use millrace_raft::{AckPolicy, Effect, Event, FlushMode, Peer, Record, Settings};
+use millrace_storage::{LogConfig, QRecord};
+use millrace_types::{Now, Offset, TopicPartition};
+
+use super::core::Phase;
+use super::mutation::{Mutation, broken};
+use super::promises;
+use super::puts::Purpose;
+use super::{Replica, ReplicaEffect};
+
+/// The settings of the consensus of a topic's partition.
+pub(super) fn settings(log: &LogConfig, min_in_sync: usize) -> Settings {
+    let flush = if log.flush_messages <= 1 { FlushMode::Durable } else { FlushMode::PageCache };
+    Settings { ack_policy: AckPolicy::InSync, min_in_sync: min_in_sync.max(1), flush, ..Settings::default() }
+}
+
+/// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.
+pub(super) fn seed(partition: TopicPartition, me: Peer) -> u64 {
+    let (high, low) = partition.topic.0.as_u64_pair();
+    let number = u64::from(partition.partition.cast_unsigned()) << 32 | u64::from(me.key.broker.0.cast_unsigned());
+    (high ^ low.rotate_left(17)).wrapping_add(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(me.incarnation)
+}
+
+impl Replica {
+    /// As [`Replica::tell`], unless the replica does not take part or will not again.
+    pub(super) fn tell_running(&mut self, now: Now, event: Event, out: &mut Vec<ReplicaEffect>) {
+        if self.is_running() {
+            self.tell(now, event, out);
+        }
+    }
+
+    /// Tells the consensus what has happened, and carries out what it asks for, in the order it asks.
+    pub(super) fn tell(&mut self, now: Now, event: Event, out: &mut Vec<ReplicaEffect>) {
+        let mut events = VecDeque::from([event]);
+        let mut effects = Vec::new();
+        while let Some(event) = events.pop_front() {
+            self.raft.step(now.instant, event, &mut effects);
+            for effect in effects.drain(..) {
+                // What follows from an effect is told when the others are carried out.
+                events.extend(self.carry_out(now, effect, out));
+            }
+        }
+    }
+
+    /// Carries out one effect; the event that follows from it at once is returned.
+    fn carry_out(&mut self, now: Now, effect: Effect, out: &mut Vec<ReplicaEffect>) -> Option<Event> {
+        match effect {
+            Effect::Put { token, records } => return self.persist(token, &records, out),
+            Effect::Send { to, message } => out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new() }),
+            Effect::Serve { to, response } => self.serve(to, response, out),
+            Effect::Append { upto, .. } => return Some(self.append_incoming(now, upto, out)),
+            Effect::Truncate { .. } | Effect::Reset { .. } => self.carry_out_cut(out),
+            Effect::RaiseLogStart { start } => self.follow_log_start(start, out),
+            Effect::HighWatermark(high_watermark) => self.publish_high_watermark(high_watermark),
+            Effect::InSync(in_sync) => {
+                self.view.set_in_sync(in_sync.len().max(1));
+                self.refuse_without_enough_replicas(out);
+            }
+            Effect::Recovered => {
+                tracing::info!(partition = %self.partition, "what was lost has been fetched again");
+            }
+            Effect::Configured(members) => {
+                tracing::info!(partition = %self.partition, version = members.id.version, "the members have changed");
+            }
+            Effect::TransferRefused { to } => {
+                tracing::debug!(partition = %self.partition, %to, "leadership is not handed over");
+                // A replica that stops does not wait for a better successor.
+                return (self.phase == Phase::Stopping).then_some(Event::Resign);
+            }
+            Effect::ChangeRefused(change) => {
+                tracing::debug!(partition = %self.partition, ?change, "the members are not changed now");
+            }
+            // Who leads is published when the step settles.
+            Effect::Leadership { .. } => {}
+        }
+        None
+    }
+
+    /// Duty 2: puts become durable in their order. One that notes a cut waits for the flush that is under way, so that no
+    /// flushed offset above the cut is noted behind it.
+    fn persist(&mut self, token: u64, records: &[Record], out: &mut Vec<ReplicaEffect>) -> Option<Event> {
+        let mut stored: Vec<QRecord> = Vec::with_capacity(records.len());
+        for record in records {
+            match record {
+                // A cut that opening the log has made is done.
+                Record::Trunc { to, epoch } if self.phase == Phase::Opened => {
+                    stored.push(QRecord::Trunc { tp: self.partition, to: *to, epoch: *epoch });
+                }
+                Record::Trunc { .. } | Record::Reset { .. } => stored.extend(self.note_cut(record, out)),
+                Record::Epoch(marker) => {
+                    self.log.push_epoch(marker.epoch, marker.start);
+                    stored.extend(promises::record(self.partition, record));
+                }
+                _ => stored.extend(promises::record(self.partition, record)),
+            }
+        }
+        let hold = self.cut.is_under_way() && self.flushing;
+        let has_epochs = records.iter().any(|record| matches!(record, Record::Epoch(_)));
+        self.puts.put_or_hold(stored, Purpose::Consensus { token, has_epochs }, hold, out);
+        let volatile = matches!(records, [Record::Volatile(true)]);
+        let early = broken(Mutation::LeadBeforeDurable) || (volatile && broken(Mutation::CommitBeforeVolatile));
+        early.then_some(Event::PutDone { token })
+    }
+
+    /// Duty 10: the high watermark releases what waits for it.
+    fn publish_high_watermark(&self, high_watermark: Offset) {
+        // It falls only when a cut takes away what was never committed; readers have not seen it as a leader's.
+        let to = if self.cut.is_under_way() { high_watermark } else { high_watermark.max(self.high_watermark()) };
+        // A log that begins anew above its end takes its high watermark along when it does.
+        self.view.log.set_high_watermark(to.min(self.log.log_end()));
+    }
+
+    /// The log ends elsewhere: the consensus is told.
+    pub(super) fn appended(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        let end = self.log.log_end();
+        self.tell(now, Event::Appended { end }, out);
+        if broken(Mutation::CommitBeforeFlush) {
+            self.tell(now, Event::Flushed { upto: end }, out);
+        }
+    }
+
+    /// Lets the consensus do what is due.
+    pub(super) fn tick(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        if self.is_running() && self.refetch_at <= now.instant {
+            self.refetch_at = millrace_types::Instant::NEVER;
+            self.tell(now, Event::Refetch, out);
+        }
+        if self.is_running() && self.raft.deadline() <= now.instant {
+            self.tell(now, Event::Timer, out);
+        }
+    }
+}
