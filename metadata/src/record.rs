@@ -328,19 +328,23 @@ impl Replay {
         Ok(Restored { image, tail, cell, unsnapshotted })
     }
 
-    /// The image after the last record, if `broker` of `cluster_id` may go on with it.
+    /// What the log goes on with after the last record, if `broker` of `cluster_id` may.
     ///
     /// # Errors
     /// As [`Replay::finish`], and when the journal is of another cluster or the broker's directory of another broker.
-    pub fn finish_for(self, cluster_id: &str, broker: &Broker) -> Result<Image, ReplayError> {
-        let image = self.finish()?;
+    pub fn restore_for(self, cluster_id: &str, broker: &Broker) -> Result<Restored, ReplayError> {
+        let restored = self.restore()?;
+        let image = &restored.image;
         if !image.cluster_id.is_empty() && image.cluster_id != cluster_id {
-            return Err(ReplayError::OtherCluster { journal: image.cluster_id, directory: cluster_id.to_owned() });
+            return Err(ReplayError::OtherCluster {
+                journal: image.cluster_id.clone(),
+                directory: cluster_id.to_owned(),
+            });
         }
         let owner = image.brokers.values().find(|known| known.directory == broker.directory && known.id != broker.id);
         match owner {
             Some(owner) => Err(ReplayError::OtherBroker { registered: owner.id, configured: broker.id }),
-            None => Ok(image),
+            None => Ok(restored),
         }
     }
 

@@ -129,8 +129,9 @@ impl Log {
                 self.queue.push_front(unit);
                 break;
             }
-            if composed.after.acceptors() != self.head.acceptors() {
-                // What follows is for others to decide.
+            let registered = composed.units.iter().any(|(unit, ..)| unit.origin == Origin::Registration);
+            if registered || composed.after.acceptors() != self.head.acceptors() {
+                // Commands wait for the registration; and behind a change of the acceptors others decide.
                 break;
             }
         }

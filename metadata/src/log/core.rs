@@ -162,6 +162,12 @@ impl Log {
         self.is_registered()
     }
 
+    /// Whether the state knows this broker with this directory, from whatever start of it.
+    #[must_use]
+    pub fn is_registered_directory(&self) -> bool {
+        self.durable.broker(self.me.broker).is_some_and(|broker| broker.directory == self.me.directory)
+    }
+
     /// The commands that wait; [`Settings::max_queued`] bounds them.
     #[must_use]
     pub fn queued(&self) -> usize {

@@ -20,6 +20,9 @@ const FOUNDER_DELAY: Duration = Duration::from_millis(50);
 impl Log {
     /// Founds the cluster when every witness of the file says that it knows of none.
     pub(super) fn found(&mut self) -> bool {
+        if self.now < self.register_at {
+            return false;
+        }
         let witnesses = self.members.witnesses();
         let voters = self.members.acceptors();
         let Some(rank) = voters.iter().position(|broker| *broker == self.me.broker) else { return false };

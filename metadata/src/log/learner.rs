@@ -133,6 +133,9 @@ impl Log {
 
     /// Tells everybody how far this broker is, durably.
     pub(super) fn tell_status(&mut self) {
+        if self.members.is_alone() {
+            return;
+        }
         self.status_at = self.now.after(self.settings.status);
         let (applied, hash) = (self.durable.epoch(), self.durable.hash());
         let brokers: Vec<_> = self.sessions.brokers().collect();

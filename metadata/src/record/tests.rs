@@ -105,7 +105,7 @@ fn a_directory_goes_on_with_its_own_broker_and_cluster() {
     let finish = |cluster: &str, broker: &Broker| {
         let mut replay = Replay::new(local());
         records.iter().for_each(|record| replay.feed(record).unwrap());
-        replay.finish_for(cluster, broker)
+        replay.restore_for(cluster, broker).map(|restored| restored.image)
     };
     assert!(finish("c", &broker(1)).is_ok());
     assert!(matches!(finish("d", &broker(1)).unwrap_err(), ReplayError::OtherCluster { .. }));
