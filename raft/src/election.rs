@@ -22,6 +22,11 @@ pub(crate) struct Grant {
 
 impl Raft {
     pub(crate) fn on_vote(&mut self, now: Instant, from: Peer, request: &VoteRequest, out: &mut Vec<Effect>) {
+        let is_leader = matches!(&self.role, Role::Follower(follower) if follower.leader == from.key);
+        if request.pre && request.epoch == self.epoch && is_leader {
+            // Who asks whether it would be elected leads no longer in this epoch, whatever others say of it.
+            self.become_unattached(None);
+        }
         let vote = self.judge(from.key, request);
         if !request.pre {
             self.take_epoch(now, from.key, request, vote.is_ok(), out);

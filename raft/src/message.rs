@@ -201,6 +201,24 @@ pub enum FetchBody {
 }
 
 impl FetchResponse {
+    /// What is answered for a replica that is not there, or takes no part: it does not lead. Otherwise who follows it by hearsay
+    /// would wait for ever, and tell others that it leads.
+    #[must_use]
+    pub const fn refusing(request: &FetchRequest, from: Peer) -> Self {
+        Self {
+            epoch: request.epoch,
+            leader: None,
+            position: request.position,
+            incarnation: from.incarnation,
+            high_watermark: 0,
+            log_start: 0,
+            commit: None,
+            unanimous: false,
+            configuration: None,
+            body: FetchBody::NotLeader,
+        }
+    }
+
     /// Says that the records served end at `end`: what belongs behind it is left for the next answer. The leader's host
     /// calls it when it has read fewer records than it might.
     pub fn limit(&mut self, end: Offset) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use millrace_types::Offset;
+use millrace_types::{LeaderEpoch, Offset};
 
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub struct Partition {
     pub seen: BTreeMap<Offset, Value>,
     /// Values whose acknowledgement a reported loss has taken.
     pub lost: BTreeSet<Value>,
+    /// How far the high watermark of each epoch's leader came, where several replicas take turns.
+    pub told: BTreeMap<LeaderEpoch, Offset>,
     /// The highest offset anybody asked to delete records below.
     pub trim_asked: Offset,
     /// The highest log start offset that was acknowledged.
@@ -215,6 +217,13 @@ impl History {
         let Some(partition) = self.parts.get_mut(part) else { return };
         let result = crate::invariant::suffix::came_back(partition, part, end, may_lose, loss_reported);
         self.check(result);
+    }
+
+    /// Everything at `end` and above is lost, and its loss is told.
+    pub fn lost(&mut self, part: &Part, end: Offset) {
+        if let Some(partition) = self.parts.get_mut(part) {
+            crate::invariant::suffix::lost(partition, end);
+        }
     }
 
     /// A commit is asked for; the returned number names it.

@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod dice;
+pub mod ghost;
 pub mod history;
 pub mod invariant;
 pub mod mutation;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use millrace_sim::mutation::{self, Catcher};
+use millrace_sim::options::Profile;
 use millrace_sim::{Report, run};
 
 /// The seed being run, for the message of a panic.
@@ -23,6 +24,9 @@ struct Arguments {
     /// Only this seed.
     #[arg(long)]
     seed: Option<u64>,
+    /// Several brokers: so many, or as many as the seed says.
+    #[arg(long, value_name = "BROKERS", num_args = 0..=1, default_missing_value = "0")]
+    cluster: Option<usize>,
     /// Print what happens.
     #[arg(long)]
     trace: bool,
@@ -37,6 +41,16 @@ struct Arguments {
     list: bool,
 }
 
+impl Arguments {
+    const fn profile(&self) -> Profile {
+        match self.cluster {
+            None => Profile::Single,
+            Some(0) => Profile::Drawn,
+            Some(brokers) => Profile::Brokers(brokers),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
@@ -48,11 +62,11 @@ fn main() -> ExitCode {
     if arguments.all_mutations {
         return break_all(&arguments);
     }
-    let broken = arguments.mutation.clone();
+    let (broken, profile) = (arguments.mutation.clone(), arguments.profile());
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         default(info);
-        eprintln!("{}", repro(SEED.load(Ordering::Relaxed), broken.as_deref()));
+        eprintln!("{}", repro(SEED.load(Ordering::Relaxed), profile, broken.as_deref()));
     }));
     match mutation::with_broken(arguments.mutation.as_deref(), || sweep(&arguments)) {
         Ok(code) => code,
@@ -73,7 +87,7 @@ fn break_all(arguments: &Arguments) -> ExitCode {
     let mut missed = 0_u32;
     for (name, catcher) in all {
         let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
-        let first = || seeds.clone().find_map(|seed| Some((seed, run(seed, false).violation?)));
+        let first = || seeds.clone().find_map(|seed| Some((seed, run(seed, arguments.profile(), false).violation?)));
         match mutation::with_broken(Some(&name), first) {
             Ok(Some((seed, violation))) => println!("{name:<30} seed {seed}: {violation}"),
             Ok(None) if catcher == Catcher::Simulator => {
@@ -91,13 +105,17 @@ fn break_all(arguments: &Arguments) -> ExitCode {
 }
 
 /// The line that runs a seed again.
-fn repro(seed: u64, broken: Option<&str>) -> String {
-    match broken {
-        None => format!("repro: cargo run --release -p millrace-sim -- --seed {seed} --trace"),
-        Some(name) => format!(
-            "repro: cargo run --release -p millrace-sim --features mutations -- --mutation {name} --seed {seed} --trace"
-        ),
-    }
+fn repro(seed: u64, profile: Profile, broken: Option<&str>) -> String {
+    let (features, rule) = match broken {
+        None => ("", String::new()),
+        Some(name) => (" --features mutations", format!(" --mutation {name}")),
+    };
+    let brokers = match profile {
+        Profile::Single => String::new(),
+        Profile::Drawn => " --cluster".to_owned(),
+        Profile::Brokers(brokers) => format!(" --cluster {brokers}"),
+    };
+    format!("repro: cargo run --release -p millrace-sim{features} -- --seed {seed}{brokers}{rule} --trace")
 }
 
 fn sweep(arguments: &Arguments) -> ExitCode {
@@ -106,7 +124,7 @@ fn sweep(arguments: &Arguments) -> ExitCode {
     let mut total = Totals::default();
     for seed in from..from.saturating_add(count) {
         SEED.store(seed, Ordering::Relaxed);
-        let report = run(seed, arguments.trace);
+        let report = run(seed, arguments.profile(), arguments.trace);
         total.add(&report);
         if count == 1 {
             println!("{report:?}");
@@ -114,7 +132,7 @@ fn sweep(arguments: &Arguments) -> ExitCode {
         if let Some(violation) = &report.violation {
             total.print(begin);
             println!("seed {seed} violates {violation}");
-            println!("{}", repro(seed, arguments.mutation.as_deref()));
+            println!("{}", repro(seed, arguments.profile(), arguments.mutation.as_deref()));
             return ExitCode::FAILURE;
         }
     }

@@ -1,8 +1,57 @@
 //! What a seed stands for: every tunable and every fault of a run, drawn once and printed.
 
 use std::fmt;
+use std::time::Duration;
+
+use millrace_node::peer::PeerSettings;
 
 use crate::dice::Dice;
+
+/// How many brokers a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// One, which makes its topics itself.
+    #[default]
+    Single,
+    /// One to five, drawn.
+    Drawn,
+    /// So many, founded together.
+    Brokers(usize),
+}
+
+/// How much the clocks of machines drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drift(pub u64);
+
+impl Drift {
+    /// The drift of one machine, in microseconds per second.
+    #[must_use]
+    pub fn draw(self, dice: &mut Dice) -> i64 {
+        if self.0 == 0 {
+            return 0;
+        }
+        i64::try_from(dice.between(0, 2 * self.0)).unwrap_or(0) - i64::try_from(self.0).unwrap_or(0)
+    }
+}
+
+/// What only a cluster has.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Whether the brokers were founded together.
+    pub founded: bool,
+    /// Number of brokers.
+    pub brokers: usize,
+    /// How much clocks drift.
+    pub drift: Drift,
+    /// Between brokers: shortest and longest delay in microseconds.
+    pub wire_delay: (u64, u64),
+    /// Whether sockets take what leaves for a way that is cut.
+    pub sockets_take: bool,
+    /// The lag that sessions are told of after a pause.
+    pub lag_told: Duration,
+    /// What the sessions between brokers are tuned by.
+    pub sessions: PeerSettings,
+}
 
 /// One topic that lives through the whole run.
 #[derive(Debug, Clone)]
@@ -21,6 +70,10 @@ pub struct TopicOptions {
     pub index_interval_bytes: u64,
     /// Whether records of it are deleted while the run lasts.
     pub trimmed: bool,
+    /// Number of replicas.
+    pub replicas: usize,
+    /// `min.insync.replicas`.
+    pub min_in_sync: u64,
 }
 
 impl TopicOptions {
@@ -52,6 +105,16 @@ pub struct FaultOptions {
     pub rot_percent: u64,
     /// Percentage of starts that lose power again before they are through.
     pub start_power_percent: u64,
+    /// A connection between brokers is reset.
+    pub wire_ms: u64,
+    /// Ways between machines are cut.
+    pub cut_ms: u64,
+    /// A process is paused.
+    pub pause_ms: u64,
+    /// Several machines lose power, or all.
+    pub blackout_ms: u64,
+    /// Leadership is handed over.
+    pub transfer_ms: u64,
 }
 
 /// Everything drawn for a run.
@@ -101,12 +164,23 @@ pub struct Options {
     pub fetch_sessions: u64,
     /// The faults.
     pub faults: FaultOptions,
+    /// What only a cluster has.
+    pub cluster: ClusterOptions,
 }
 
 impl Options {
     /// What `seed` stands for.
     #[must_use]
-    pub fn draw(dice: &mut Dice) -> Self {
+    pub fn draw(dice: &mut Dice, profile: Profile) -> Self {
+        let mut options = Self::draw_single(dice);
+        options.cluster = ClusterOptions::draw(dice, profile);
+        if options.cluster.founded {
+            options.cluster(dice);
+        }
+        options
+    }
+
+    fn draw_single(dice: &mut Dice) -> Self {
         let segment = |dice: &mut Dice| dice.pick(&[4_096, 8_192, 32_768, 1 << 20]);
         let topic = |dice: &mut Dice, name, durable: bool, trimmed| TopicOptions {
             name,
@@ -116,6 +190,8 @@ impl Options {
             segment_bytes: segment(dice),
             index_interval_bytes: dice.pick(&[0, 100, 4_096]),
             trimmed,
+            replicas: 1,
+            min_in_sync: 1,
         };
         let topics = vec![
             topic(dice, "orders", true, false),
@@ -147,11 +223,119 @@ impl Options {
             max_in_flight: dice.pick(&[1, 2, 5, 100]),
             fetch_sessions: dice.pick(&[0, 1, 1_000]),
             faults: FaultOptions::draw(dice),
+            cluster: ClusterOptions::default(),
+        }
+    }
+
+    /// What is otherwise when there are several brokers.
+    fn cluster(&mut self, dice: &mut Dice) {
+        let brokers = self.cluster.brokers;
+        for topic in &mut self.topics {
+            topic.replicas = brokers;
+            topic.min_in_sync = dice.between(1, brokers as u64);
+        }
+        // Whoever coordinates a group is asked for by the place of its partition, which has no meaning among several.
+        self.clients[3] = 0;
+        self.journal_room = dice.pick(&[16_384, 65_536]);
+        self.safety_ms = dice.between(1_000, 6_000);
+        self.faults.draw_cluster(dice);
+        if dice.chance(6) {
+            self.faults = FaultOptions::none();
+        }
+    }
+
+    /// Whether the brokers were founded together.
+    #[must_use]
+    pub const fn is_cluster(&self) -> bool {
+        self.cluster.founded
+    }
+
+    /// Number of replicas of every partition.
+    #[must_use]
+    pub const fn copies(&self) -> usize {
+        self.cluster.brokers
+    }
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            founded: false,
+            brokers: 1,
+            drift: Drift(0),
+            wire_delay: (0, 0),
+            sockets_take: false,
+            lag_told: Duration::ZERO,
+            sessions: PeerSettings::default(),
+        }
+    }
+}
+
+impl ClusterOptions {
+    fn draw(dice: &mut Dice, profile: Profile) -> Self {
+        let brokers = match profile {
+            Profile::Single => return Self::default(),
+            Profile::Drawn => usize::try_from(dice.pick(&[1, 2, 3, 3, 3, 4, 5, 5])).unwrap_or(3),
+            Profile::Brokers(brokers) => brokers,
+        };
+        let size = |dice: &mut Dice, choices: &[u64]| usize::try_from(dice.pick(choices)).unwrap_or(1);
+        let session = dice.pick(&[200, 400, 400, 1_000]);
+        let sessions = PeerSettings {
+            shards: u8::try_from(dice.between(1, 3)).unwrap_or(2),
+            session_timeout: Duration::from_millis(session),
+            keepalive: Duration::from_millis(session / dice.between(3, 5)),
+            handshake_timeout: Duration::from_millis(dice.pick(&[500, 2_000])),
+            backoff_max: Duration::from_millis(dice.pick(&[50, 250])),
+            refused_pause: Duration::from_millis(dice.pick(&[100, 1_000])),
+            catch_up_rate: dice.pick(&[1 << 20, 4 << 20, 100 << 20]),
+            window: size(dice, &[1, 4_096, 1 << 20]),
+            frame_bytes: size(dice, &[1, 1_000, 1 << 20]),
+            frame_messages: size(dice, &[1, 3, 4_096]),
+            queue_messages: size(dice, &[20, 1_000, 65_536]),
+            queue_bytes: size(dice, &[100_000, 256 << 20]),
+            ..PeerSettings::default()
+        };
+        Self {
+            founded: true,
+            brokers: brokers.clamp(1, 9),
+            drift: Drift(dice.pick(&[0, 200, 20_000])),
+            wire_delay: dice.pick(&[(20, 100), (50, 1_000), (500, 10_000)]),
+            sockets_take: dice.chance(50),
+            lag_told: Duration::from_millis(dice.pick(&[0, 100, 5_000])),
+            sessions,
         }
     }
 }
 
 impl FaultOptions {
+    /// Whether nothing goes wrong.
+    #[must_use]
+    pub const fn is_calm(&self) -> bool {
+        let one = self.kill_ms + self.power_ms + self.stop_ms + self.flush_ms + self.full_ms + self.reset_ms;
+        let several = self.wire_ms + self.cut_ms + self.pause_ms + self.blackout_ms + self.transfer_ms;
+        one + several + self.rot_percent + self.clock_ms + self.start_power_percent == 0
+    }
+
+    /// None at all.
+    const fn none() -> Self {
+        Self {
+            kill_ms: 0,
+            power_ms: 0,
+            stop_ms: 0,
+            flush_ms: 0,
+            full_ms: 0,
+            reset_ms: 0,
+            clock_ms: 0,
+            rot_percent: 0,
+            start_power_percent: 0,
+            wire_ms: 0,
+            cut_ms: 0,
+            pause_ms: 0,
+            blackout_ms: 0,
+            transfer_ms: 0,
+        }
+    }
+
     fn draw(dice: &mut Dice) -> Self {
         // Half of the kinds are left out of a run: faults that always come together hide each other.
         let mut mean = |percent, choices: &[u64]| if dice.chance(percent) { dice.pick(choices) } else { 0 };
@@ -165,7 +349,26 @@ impl FaultOptions {
             clock_ms: mean(20, &[200, 500]),
             rot_percent: mean(15, &[20, 60]),
             start_power_percent: mean(30, &[10, 40]),
+            wire_ms: 0,
+            cut_ms: 0,
+            pause_ms: 0,
+            blackout_ms: 0,
+            transfer_ms: 0,
         }
+    }
+
+    fn draw_cluster(&mut self, dice: &mut Dice) {
+        // What a machine seldom meets, one of several meets less seldom: whatever happens is to leave time for work.
+        for mean in [&mut self.kill_ms, &mut self.power_ms, &mut self.stop_ms] {
+            *mean *= 2;
+        }
+        self.rot_percent = 0;
+        let mut mean = |percent, choices: &[u64]| if dice.chance(percent) { dice.pick(choices) } else { 0 };
+        self.wire_ms = mean(50, &[50, 300]);
+        self.cut_ms = mean(50, &[300, 1_000]);
+        self.pause_ms = mean(40, &[300, 1_000]);
+        self.blackout_ms = mean(25, &[1_000, 3_000]);
+        self.transfer_ms = mean(30, &[50, 500]);
     }
 }
 

@@ -4,10 +4,14 @@
 
 use std::path::Path;
 
-use millrace_sim::run;
+use millrace_sim::options::Profile;
 
 /// Seeds of one test run. The longer sweeps are `cargo run --release -p millrace-sim`.
 const SWEPT: u64 = 30;
+
+fn run(seed: u64, print: bool) -> millrace_sim::Report {
+    millrace_sim::run(seed, Profile::Single, print)
+}
 
 fn passes(seed: u64) {
     let report = run(seed, false);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_raft::Peer as RemotePeer;
-use millrace_types::{BrokerId, Instant, Now, TopicPartition};
+use millrace_raft::{FetchResponse, Message, Peer as RemotePeer};
+use millrace_types::{BrokerId, DirectoryId, Instant, Now, TopicPartition};
 
 use super::silence::Silence;
 use super::{News, PeersEffect, PeersEvent};
@@ -15,6 +15,7 @@ use crate::peer::{
     LinkId, LocalBroker, Lost, Outgoing, Peer, PeerEffect, PeerEvent, PeerFrame, PeerMessage, PeerSettings, PeerStatus,
     Refusal, Remembered, decode, refused_frame,
 };
+use crate::wire::Frame;
 
 /// The sessions with one broker.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ struct Sessions {
 #[derive(Debug)]
 pub struct Peers {
     sessions: BTreeMap<BrokerId, Sessions>,
+    /// The data directory that replicas here are on.
+    me: DirectoryId,
     directory: Arc<Directory>,
     hosted: BTreeSet<TopicPartition>,
     silence: Silence,
@@ -60,6 +63,7 @@ impl Peers {
         };
         Self {
             sessions: others.map(session).collect(),
+            me: local.directory,
             directory,
             hosted: BTreeSet::new(),
             silence: Silence::default(),
@@ -114,7 +118,7 @@ impl Peers {
             PeerEffect::Remember { token, seen } => out.push(PeersEffect::Remember { token, seen }),
             PeerEffect::SessionUp(peer) => self.up(now, peer, out),
             PeerEffect::SessionDown { heard, .. } => self.down(now, broker, heard, out),
-            PeerEffect::Deliver { from, messages } => out.push(PeersEffect::Deliver { from, messages }),
+            PeerEffect::Deliver { from, messages } => self.arrived(now, from, messages, out),
             PeerEffect::Plane { from, message } => out.push(PeersEffect::Plane { from, message }),
             PeerEffect::Refetch(lost) => self.refetch(broker, lost, out),
             PeerEffect::Ahead { epoch, .. } => out.push(PeersEffect::Ahead { broker, epoch }),
@@ -124,6 +128,26 @@ impl Peers {
                     sessions.timer = at;
                 }
             }
+        }
+    }
+
+    /// Messages came. Who asks for records of a replica that is not here is told that it does not lead: the session lives, so
+    /// nothing else would tell.
+    fn arrived(&mut self, now: Now, from: RemotePeer, messages: Vec<PeerMessage>, out: &mut Vec<PeersEffect>) {
+        let broker = from.key.broker;
+        let mut refusals = Vec::new();
+        for asked in messages.iter().filter(|asked| asked.to == self.me && !self.hosted.contains(&asked.partition)) {
+            if let Message::Fetch(request) = &asked.message {
+                let message = Message::FetchResponse(FetchResponse::refusing(request, from));
+                let (partition, to, records) = (asked.partition, from.key.directory, Frame::new());
+                let message = PeerMessage { partition, to, message, records };
+                refusals.push(Outgoing { message, catch_up: false });
+            }
+        }
+        out.push(PeersEffect::Deliver { from, messages });
+        if !refusals.is_empty() {
+            self.peer(now, broker, PeerEvent::Send(refusals), out);
+            self.peer(now, broker, PeerEvent::Flush, out);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::{Image, Local};
-use millrace_raft::{BeginEpoch, Message, ReplicaKey};
+use millrace_raft::{Acknowledged, BeginEpoch, ConfigurationId, FetchRequest, Message, Position, ReplicaKey};
 use millrace_storage::{Disk, FaultPlan, Known, Log, LogConfig, LogView, SimDisk};
 use millrace_types::{BrokerId, DirectoryId, Instant, Now, TopicId, TopicPartition};
 use uuid::Uuid;
@@ -238,6 +238,34 @@ fn messages_reach_the_replica_they_are_for_in_their_order() {
         assert!(event.contains(&format!("epoch: {epoch}")), "{event}");
     }
     assert_eq!(pair.sides[&1].planes, [message]);
+}
+
+#[test]
+fn who_asks_a_replica_that_is_not_there_is_told_so() {
+    let mut pair = Pair::new();
+    let epoch = 3;
+    let request = FetchRequest {
+        epoch,
+        position: Position { epoch, offset: 7 },
+        acknowledged: Acknowledged { epoch, offset: 7 },
+        recovering: false,
+        configuration: ConfigurationId { generation: 0, epoch: 0, version: 1 },
+        high_watermark: 7,
+        log_start: 0,
+    };
+    let ask = |pair: &mut Pair, to: ReplicaKey| {
+        let (message, records) = (Message::Fetch(request), Bytes::new());
+        pair.step(2, PeersEvent::Send { partition: tp(4), to, message, records, catch_up: false });
+        pair.step(2, PeersEvent::Flush);
+        pair.settle();
+        std::mem::take(&mut pair.sides.get_mut(&2).expect("lives").delivered)
+    };
+    let answers = ask(&mut pair, key(1));
+    assert!(matches!(&answers[..], [(at, text)] if *at == tp(4) && text.contains("NotLeader")), "{answers:?}");
+    let wiped = ReplicaKey { broker: BrokerId(1), directory: directory_of(9) };
+    assert_eq!(ask(&mut pair, wiped), [], "it is another replica");
+    pair.step(1, PeersEvent::Hosted(tp(4)));
+    assert_eq!(ask(&mut pair, key(1)), [], "the replica answers for itself");
 }
 
 #[test]

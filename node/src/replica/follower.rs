@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_raft::{Envelope, Event, FetchBody, Message, Span};
+use millrace_raft::{Envelope, Event, FetchBody, FetchResponse, Message, Span};
 use millrace_storage::{AppendError, BatchHeader, QRecord};
 use millrace_types::{Now, Offset};
 
@@ -21,6 +21,9 @@ impl Replica {
     /// that found the records and not the epochs would not know of those in between that have no record, and as a leader
     /// it would have followers drop them: they would then vote for logs that end earlier (rules R1, R8).
     pub(super) fn receive(&mut self, now: Now, mut envelope: Envelope, records: Bytes, out: &mut Vec<ReplicaEffect>) {
+        if !self.is_running() || !self.raft.is_taking_part() {
+            Self::refuse_fetch(&envelope, out);
+        }
         if !self.is_running() {
             return;
         }
@@ -41,6 +44,14 @@ impl Replica {
         self.incoming = None;
         if broken(Mutation::CommitBeforeFlush) {
             self.tell_running(now, Event::Flushed { upto: self.log.log_end() }, out);
+        }
+    }
+
+    /// Who asks a replica that takes no part is told that it does not lead.
+    fn refuse_fetch(envelope: &Envelope, out: &mut Vec<ReplicaEffect>) {
+        if let Message::Fetch(request) = &envelope.message {
+            let message = Message::FetchResponse(FetchResponse::refusing(request, envelope.from));
+            out.push(ReplicaEffect::Send { to: envelope.from.key, message, records: Bytes::new() });
         }
     }
 

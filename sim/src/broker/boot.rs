@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::{Broker, Endpoint, Image, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
+use millrace_node::peer::{LocalBroker, PeerSettings, Remembered as SeenPeer, Start as PeerStart};
+use millrace_node::peers::Peers;
 use millrace_node::replica::Promises;
 use millrace_node::{Directory, Settings, Shared};
+use millrace_raft::{Peer, ReplicaKey};
 use millrace_storage::{
-    DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState, SimDisk,
+    BootRecord, DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState,
+    SeenStart, SimDisk,
 };
-use millrace_types::{BrokerId, DirectoryId};
+use millrace_types::{BrokerId, DirectoryId, Incarnation};
 use uuid::Uuid;
 
 use super::process::{Process, Remembered, Stores};
@@ -26,6 +31,12 @@ pub(super) const LISTENER: &str = "PLAINTEXT";
 pub struct Start<'a> {
     /// Number of the process, from 1.
     pub number: u64,
+    /// The cluster it belongs to.
+    pub cluster: &'a Cluster,
+    /// Its broker.
+    pub broker: BrokerId,
+    /// Whether its disk was wiped: it comes back with a directory of another name.
+    pub wiped: bool,
     /// The disk.
     pub disk: &'a SimDisk,
     /// Identity of the machine's run.
@@ -42,6 +53,30 @@ pub struct Start<'a> {
     pub dice: Dice,
 }
 
+/// The cluster, as it was founded.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The brokers with their first data directories; empty where a broker founds the cluster by itself.
+    pub founders: Vec<ReplicaKey>,
+    /// What the metadata journal of each broker begins with.
+    pub record: Option<Bytes>,
+    /// What the sessions between brokers are tuned by.
+    pub sessions: PeerSettings,
+}
+
+/// Address of a broker.
+#[must_use]
+pub fn host(broker: BrokerId) -> String {
+    format!("b{broker}")
+}
+
+/// A broker as it registers itself.
+#[must_use]
+pub fn registration(key: ReplicaKey, incarnation: Incarnation) -> Broker {
+    let endpoint = Endpoint { listener: LISTENER.to_owned(), host: host(key.broker), port: 9092 };
+    Broker { id: key.broker, rack: None, endpoints: vec![endpoint], directory: key.directory, incarnation }
+}
+
 /// Starts a broker.
 ///
 /// # Errors
@@ -50,7 +85,9 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
     let disk: Arc<dyn Disk> = Arc::new(start.disk.clone());
     let dice = &mut start.dice;
     let uuid = Uuid::from_u64_pair(dice.number(), dice.number());
-    let new = NewIdentity { directory_id: DirectoryId(uuid), cluster_id: "simulated".to_owned() };
+    let founder = start.cluster.founders.iter().find(|key| key.broker == start.broker).filter(|_| !start.wiped);
+    let directory_id = founder.map_or(DirectoryId(uuid), |key| key.directory);
+    let new = NewIdentity { directory_id, cluster_id: "simulated".to_owned() };
     let data_dir = DataDir::open_on(disk, new, start.boot_id.clone()).map_err(|error| error.to_string())?;
     let boot = NewBoot {
         directory: data_dir.identity().directory_id,
@@ -67,13 +104,46 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
     let qstate = qstate.map_err(|error| error.to_string())?;
     let remembered = remembered(&data_dir, &qstate);
     let (store, journal) = metadata(&start, &data_dir, &qstate, options)?;
-    let incarnation = qstate.boot().current.incarnation;
-    let settings = Arc::new(Settings::new(start.config, incarnation, "/data".to_owned()));
+    let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
+    let me = Peer { key, incarnation: qstate.boot().current.incarnation };
+    let settings = Arc::new(Settings::new(start.config, registered_as(&start, me.incarnation), "/data".to_owned()));
     let local = Local { broker: Some(settings.broker_id), config: start.config.clone() };
     let directory = Arc::new(Directory::new(Image::new(local)));
+    let peers = sessions(&mut start, me, &qstate, &directory);
     let shared = Arc::new(Shared::new(directory, settings, start.dice.number()));
-    let stores = Stores { data_dir, qstate, journal, store, remembered };
+    let founders = start.cluster.founders.clone();
+    let stores = Stores { data_dir, qstate, journal, store, remembered, peers, me, founders };
     Ok(Process::new(start.number, shared, stores, (start.sync_all_above, start.segment_divisor)))
+}
+
+/// Stands for the metadata epoch of the broker's registration: no two brokers may have one in common, since producer ids come
+/// from it.
+fn registered_as(start: &Start<'_>, incarnation: Incarnation) -> Incarnation {
+    if start.cluster.founders.is_empty() {
+        return incarnation;
+    }
+    incarnation << 4 | u64::from(start.broker.0.unsigned_abs() & 15)
+}
+
+fn sessions(start: &mut Start<'_>, me: Peer, qstate: &QState, directory: &Arc<Directory>) -> Peers {
+    let brokers: Vec<BrokerId> = start.cluster.founders.iter().map(|key| key.broker).collect();
+    let seed = if brokers.is_empty() { 0 } else { start.dice.number() };
+    let boot = qstate.boot();
+    let starts = boot.earlier.iter().chain([&boot.current]);
+    let start_of = |boot: &BootRecord| PeerStart { incarnation: boot.incarnation, nonce: boot.nonce };
+    let local = LocalBroker {
+        cluster_id: "simulated".to_owned(),
+        broker: me.key.broker,
+        directory: me.key.directory,
+        starts: starts.filter(|boot| boot.directory == me.key.directory).map(start_of).collect(),
+        generation: 0,
+    };
+    let seen = |seen: SeenStart| {
+        let start = PeerStart { incarnation: seen.incarnation, nonce: seen.nonce };
+        SeenPeer { broker: seen.broker, directory: seen.directory, start }
+    };
+    let seen: Vec<SeenPeer> = qstate.seen().map(seen).collect();
+    Peers::new(&local, brokers, &seen, &start.cluster.sessions, Arc::clone(directory), seed)
 }
 
 fn remembered(data_dir: &DataDir, qstate: &QState) -> BTreeMap<millrace_types::TopicPartition, Remembered> {
@@ -95,15 +165,13 @@ fn metadata(
     disk.sync_dir(Path::new("")).map_err(|error| error.to_string())?;
     let options = JournalOptions { create, ..options };
     let opened = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options);
-    let (journal, records, _report) = opened.map_err(|error| error.to_string())?;
-    let endpoint = Endpoint { listener: LISTENER.to_owned(), host: "b1".to_owned(), port: 9092 };
-    let broker = Broker {
-        id: BrokerId(1),
-        rack: None,
-        endpoints: vec![endpoint],
-        directory: data_dir.identity().directory_id,
-        incarnation: qstate.boot().current.incarnation,
-    };
+    let (mut journal, mut records, _report) = opened.map_err(|error| error.to_string())?;
+    if let Some(record) = start.cluster.record.clone().filter(|_| records.is_empty()) {
+        journal.append(&[&*record]).and_then(|_sequence| journal.flush()).map_err(|error| error.to_string())?;
+        records.push(record);
+    }
+    let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
+    let broker = registration(key, qstate.boot().current.incarnation);
     let mut dice = start.dice.clone();
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),

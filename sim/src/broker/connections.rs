@@ -7,6 +7,7 @@ use bytes::Bytes;
 use millrace_node::connection::{Connection, ConnectionEffect, ConnectionEvent, Origin};
 use millrace_node::{Caller, ConnectionId, Core, ReplyTo};
 
+use super::Sent;
 use super::boot::LISTENER;
 use super::disk_work::Job;
 use super::port::{Event, Port, Who};
@@ -18,15 +19,6 @@ use crate::trace::fnv;
 pub(super) struct Conn {
     core: Connection,
     frames: VecDeque<Bytes>,
-}
-
-/// What a step of a connection has for the network.
-#[derive(Debug)]
-pub enum ToClient {
-    /// A frame, without its length.
-    Frame(u64, Bytes),
-    /// The end of the link.
-    Closed(u64),
 }
 
 impl Process {
@@ -43,70 +35,58 @@ impl Process {
     }
 
     /// A frame came in by the link `link`.
-    pub fn frame(&mut self, port: &mut Port<'_>, link: u64, frame: Bytes) -> Vec<ToClient> {
+    pub fn frame(&mut self, port: &mut Port<'_>, link: u64, frame: Bytes) {
         let id = ConnectionId(link);
-        let Some(conn) = self.connections.get_mut(&id) else { return Vec::new() };
+        let Some(conn) = self.connections.get_mut(&id) else { return };
         conn.frames.push_back(frame);
-        self.pull(port, id)
+        self.pull(port, id);
     }
 
     /// The link ended.
-    pub fn hung_up(&mut self, port: &mut Port<'_>, link: u64) -> Vec<ToClient> {
+    pub fn hung_up(&mut self, port: &mut Port<'_>, link: u64) {
         let id = ConnectionId(link);
-        let sent = self.step_connection(port, id, ConnectionEvent::Closed);
+        self.step_connection(port, id, ConnectionEvent::Closed);
         self.connections.remove(&id);
         self.timers.remove(&Who::Connection(id));
-        sent
     }
 
     /// Ends every connection; requests under way are not answered.
-    pub(super) fn hang_up_all(&mut self, port: &mut Port<'_>) -> Vec<ToClient> {
+    pub(super) fn hang_up_all(&mut self, port: &mut Port<'_>) {
         let links: Vec<u64> = self.connections.keys().map(|id| id.0).collect();
-        let mut sent = Vec::new();
         for link in links {
-            sent.extend(self.hung_up(port, link));
-            sent.push(ToClient::Closed(link));
+            self.hung_up(port, link);
+            self.sent.push(Sent::Closed(link));
         }
-        sent
     }
 
     /// Hands frames over while the core takes them.
-    fn pull(&mut self, port: &mut Port<'_>, id: ConnectionId) -> Vec<ToClient> {
-        let mut sent = Vec::new();
+    fn pull(&mut self, port: &mut Port<'_>, id: ConnectionId) {
         while let Some(conn) = self.connections.get_mut(&id) {
             if !conn.core.wants_frames() {
                 break;
             }
             let Some(frame) = conn.frames.pop_front() else { break };
-            sent.extend(self.step_connection(port, id, ConnectionEvent::Frame(frame)));
+            self.step_connection(port, id, ConnectionEvent::Frame(frame));
         }
-        sent
     }
 
     /// An event for a connection, and the frames that it then takes.
-    pub(super) fn connection(
-        &mut self,
-        port: &mut Port<'_>,
-        id: ConnectionId,
-        event: ConnectionEvent,
-    ) -> Vec<ToClient> {
-        let mut sent = self.step_connection(port, id, event);
-        sent.extend(self.pull(port, id));
-        sent
+    pub(super) fn connection(&mut self, port: &mut Port<'_>, id: ConnectionId, event: ConnectionEvent) {
+        self.step_connection(port, id, event);
+        self.pull(port, id);
     }
 
-    fn step_connection(&mut self, port: &mut Port<'_>, id: ConnectionId, event: ConnectionEvent) -> Vec<ToClient> {
-        let Some(conn) = self.connections.get_mut(&id) else { return Vec::new() };
+    fn step_connection(&mut self, port: &mut Port<'_>, id: ConnectionId, event: ConnectionEvent) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
         let mut effects = Vec::new();
         conn.core.step(port.now, event, &mut effects);
         let (from, caller) = (Who::Connection(id), Caller::Connection(id));
-        let mut sent = Vec::new();
         for effect in effects {
             match effect {
                 ConnectionEffect::Send(frame) => {
                     let bytes = frame.to_bytes().slice(4..);
                     port.note(format_args!("conn {} sends {} {:x}", id.0, bytes.len(), fnv(0, &bytes)));
-                    sent.push(ToClient::Frame(id.0, bytes));
+                    self.sent.push(Sent::Frame(id.0, bytes));
                 }
                 ConnectionEffect::Call { token, call } => self.call(port, from, ReplyTo { caller, token }, call),
                 ConnectionEffect::CancelWatch { token, partition } => {
@@ -118,12 +98,11 @@ impl Process {
                 ConnectionEffect::Timer(at) => self.set_timer(port, from, at),
                 ConnectionEffect::Close(why) => {
                     port.note(format_args!("conn {} closed: {why}", id.0));
-                    sent.push(ToClient::Closed(id.0));
+                    self.sent.push(Sent::Closed(id.0));
                     self.connections.remove(&id);
                     break;
                 }
             }
         }
-        sent
     }
 }

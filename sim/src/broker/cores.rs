@@ -7,26 +7,27 @@ use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
+use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, ReplyTo, min_in_sync};
-use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
+use millrace_raft::{Configuration, Voter, VoterRole};
 use millrace_storage::{BatchHeader, Log, LogError, Recovery};
-use millrace_types::{ErrorCode, Instant, TopicPartition};
+use millrace_types::{BrokerId, ErrorCode, Instant, TopicPartition};
 
 use super::Notice;
-use super::connections::ToClient;
 use super::disk_work::Job;
 use super::port::{Event, Port, Who};
 use super::process::{End, Hosted, Process, Remembered};
 
 impl Process {
-    /// Lets something happen; what it has for the network comes back.
-    pub fn handle(&mut self, port: &mut Port<'_>, event: Event) -> Vec<ToClient> {
+    /// Lets something happen.
+    pub fn handle(&mut self, port: &mut Port<'_>, event: Event) {
         match event {
             Event::Metadata(event) => self.metadata(port, event),
             Event::Replica(partition, event) => self.replica(port, partition, event),
             Event::Group(partition, event) => self.group(port, partition, event),
             Event::Connection(id, event) => return self.connection(port, id, event),
+            Event::Peers(events) => self.peers(port, events),
             Event::Timer(who, at) => return self.timer(port, who, at),
             Event::Flushed => self.flushes_done(port),
             Event::Committed => self.commit_done(port),
@@ -34,7 +35,6 @@ impl Process {
             Event::Journaled => self.journal_done(port),
         }
         self.go_on_stopping(port);
-        Vec::new()
     }
 
     pub(super) fn set_timer(&mut self, port: &mut Port<'_>, who: Who, at: Instant) {
@@ -44,18 +44,18 @@ impl Process {
         }
     }
 
-    fn timer(&mut self, port: &mut Port<'_>, who: Who, at: Instant) -> Vec<ToClient> {
+    fn timer(&mut self, port: &mut Port<'_>, who: Who, at: Instant) {
         if self.timers.get(&who) != Some(&at) {
-            return Vec::new();
+            return;
         }
         self.timers.remove(&who);
         match who {
             Who::Metadata => self.metadata(port, MetadataEvent::Timer),
             Who::Replica(partition) => self.replica(port, partition, ReplicaEvent::Timer),
             Who::Group(partition) => self.group(port, partition, GroupEvent::Timer),
-            Who::Connection(id) => return self.connection(port, id, ConnectionEvent::Timer),
+            Who::Connection(id) => self.connection(port, id, ConnectionEvent::Timer),
+            Who::Peers => self.peers(port, vec![PeersEvent::Timer]),
         }
-        Vec::new()
     }
 
     /// Carries a call to its callee; when that is not hosted here, the caller is answered so.
@@ -184,23 +184,34 @@ impl Process {
         if self.deleting.contains(&partition) {
             return self.remove(partition);
         }
-        let settings = &self.shared.settings;
-        let key = ReplicaKey { broker: settings.broker_id, directory: self.data_dir.identity().directory_id };
         let core = Replica::new(ReplicaParts {
             partition,
             log,
             recovery,
-            me: Peer { key, incarnation: settings.incarnation },
+            me: self.me,
             promises: remembered.promises.clone(),
-            first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]),
+            first: Configuration::first(self.voters(partition)),
             min_in_sync: self.min_in_sync(partition),
-            check_interval: settings.retention_check_interval,
+            check_interval: self.shared.settings.retention_check_interval,
         });
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
         self.replicas.insert(partition, Hosted { core, view, led: false });
         let first = if self.end == End::Serving { ReplicaEvent::Start } else { ReplicaEvent::Stop };
         port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
+    }
+
+    /// The first voters of a partition: the replicas that the image names, on the directories that the cluster was founded with.
+    fn voters(&self, partition: TopicPartition) -> Vec<Voter> {
+        let image = self.shared.directory.image();
+        let assignment =
+            image.topic_by_id(partition.topic).and_then(|topic| topic.assignment(partition.partition).cloned());
+        let replicas = assignment.map_or_else(Vec::new, |assignment| assignment.replicas);
+        let key = |broker: &BrokerId| {
+            let founded = self.founders.iter().find(|key| key.broker == *broker);
+            founded.copied().unwrap_or(self.me.key)
+        };
+        replicas.iter().map(|broker| Voter { key: key(broker), role: VoterRole::Data }).collect()
     }
 
     fn min_in_sync(&self, partition: TopicPartition) -> usize {
@@ -217,6 +228,8 @@ impl Process {
             return;
         };
         let mut effects = Vec::new();
+        let is_start = matches!(event, ReplicaEvent::Start);
+        let (view, led_by) = (Arc::clone(&hosted.view), hosted.view.leader());
         match &event {
             ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
                 let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
@@ -228,7 +241,10 @@ impl Process {
         }
         hosted.core.step(port.now, event, &mut effects);
         let high_watermark = hosted.view.log.high_watermark();
-        let mut stopped = false;
+        let (mut stopped, mut turn) = (false, Vec::new());
+        if is_start {
+            turn.push(PeersEvent::Hosted(partition));
+        }
         for effect in effects {
             match effect {
                 ReplicaEffect::Put { token, records } => self.threads.put(partition, token, records),
@@ -245,13 +261,22 @@ impl Process {
                     }
                     self.answer(port, from, to, Answer::Partition(answer));
                 }
-                ReplicaEffect::Send { to, .. } => port.note(format_args!("{partition} has no peer {to}")),
+                ReplicaEffect::Send { to, message, records } => {
+                    turn.push(self.message(partition, to, message, records))
+                }
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }
         }
         self.announce(port, partition);
+        if view.leader() != led_by {
+            if port.label.is_some() {
+                port.note(format_args!("{partition} is led by {:?}, own {:?}", view.leader(), view.leader_epoch()));
+            }
+            turn.push(PeersEvent::Leader(partition));
+        }
         if stopped {
+            turn.push(PeersEvent::Unhosted(partition));
             self.shared.directory.withdraw(&partition);
             self.replicas.remove(&partition);
             self.timers.remove(&from);
@@ -259,6 +284,7 @@ impl Process {
                 self.remove(partition);
             }
         }
+        self.end_turn(port, from, turn);
     }
 
     /// Tells the metadata store that a partition has a leader, once; its coordinator starts with it.

@@ -12,13 +12,15 @@ use bytes::Bytes;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::MetadataEvent;
+use millrace_node::peer::PeerEvent;
+use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Caller, Shared};
 use millrace_storage::{
     Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR, PrepareJob, Prepared,
-    QRecord, QState, Recovery, StorageJob, WarmJob, partition_dir,
+    QRecord, QState, Recovery, SeenStart, StorageJob, WarmJob, partition_dir,
 };
-use millrace_types::TopicPartition;
+use millrace_types::{BrokerId, TopicPartition};
 
 use super::Notice;
 use super::port::{Event, Port, Who};
@@ -49,6 +51,8 @@ enum Putter {
     Replica(TopicPartition, u64),
     /// The partition is forgotten: its data may go.
     Removal(TopicPartition),
+    /// The sessions with a broker remember a start of it.
+    Sessions(BrokerId, u64),
 }
 
 /// Records for the write-ahead store, and who waits for them.
@@ -138,6 +142,11 @@ impl Threads {
 
     pub(super) fn put(&mut self, partition: TopicPartition, token: u64, records: Vec<QRecord>) {
         self.puts.push_back((Putter::Replica(partition, token), records));
+    }
+
+    /// Remembers the start of another broker's directory, for the sessions with it.
+    pub(super) fn remember(&mut self, token: u64, seen: SeenStart) {
+        self.puts.push_back((Putter::Sessions(seen.broker, token), vec![QRecord::Seen(seen)]));
     }
 
     pub(super) fn forget(&mut self, partition: TopicPartition) {
@@ -327,7 +336,12 @@ impl Process {
                     port.mail(Who::Metadata, Who::Replica(partition), event);
                 }
                 Putter::Removal(partition) if result.is_ok() => self.threads.job(Job::RemoveDir(partition)),
-                Putter::Removal(_) => {}
+                Putter::Sessions(broker, token) if result.is_ok() => {
+                    let event = PeersEvent::Peer { broker, event: PeerEvent::Remembered { token } };
+                    port.mail(Who::Metadata, Who::Peers, Event::Peers(vec![event]));
+                }
+                // Without what they would remember the sessions do not begin; an operator restarts the broker.
+                Putter::Removal(_) | Putter::Sessions(..) => {}
             }
         }
     }

@@ -1,18 +1,48 @@
 //! One broker: the real cores on the real storage code, hosted by the event queue instead of actors and threads.
 
 mod boot;
+mod clock;
 mod connections;
 mod cores;
 mod disk_work;
 mod port;
 mod process;
+mod sessions;
 
-pub use boot::{Start, start};
-pub use connections::ToClient;
-pub use port::{Event, Happening, Net, Port, Who};
+pub use boot::{Cluster, Start, host, registration, start};
+pub use clock::Clock;
+pub use port::{Event, Happening, Net, Port, Who, Wire};
 pub use process::Process;
 
-use millrace_types::TopicPartition;
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_node::peer::LinkId;
+use millrace_types::{BrokerId, TopicPartition};
+
+/// What a process has for the network.
+#[derive(Debug)]
+pub enum Sent {
+    /// A frame for a client, without its length.
+    Frame(u64, Bytes),
+    /// The end of a client's link.
+    Closed(u64),
+    /// A dial to another broker.
+    Dial {
+        /// The broker.
+        broker: BrokerId,
+        /// The shard it is for.
+        shard: u8,
+        /// Number of the dial.
+        attempt: u64,
+    },
+    /// A frame for another broker, without its length, and the bytes that it takes on the way.
+    Write(LinkId, Bytes),
+    /// Keepalives, from now on at this interval.
+    Keepalives(LinkId, Duration),
+    /// The end of a connection with another broker.
+    Close(LinkId),
+}
 
 /// Something that the process reports to whoever watches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +76,18 @@ pub enum Notice {
         offset: i64,
         /// The high watermark at that moment.
         high_watermark: i64,
+    },
+    /// The sessions of broker `by` hear another.
+    Heard {
+        /// Whom.
+        peer: BrokerId,
+        /// Who hears.
+        by: BrokerId,
+    },
+    /// Something came to a replica that should not have.
+    Stray {
+        /// What.
+        what: String,
     },
     /// Every core has stopped and the directory is marked clean.
     StoppedCleanly,

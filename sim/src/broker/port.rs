@@ -8,10 +8,12 @@ use millrace_node::ConnectionId;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::MetadataEvent;
+use millrace_node::peer::LinkId;
+use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
-use millrace_types::{Instant, Now, TopicPartition};
+use millrace_types::{BrokerId, Instant, Now, TopicPartition};
 
-use super::Notice;
+use super::{Clock, Notice};
 use crate::dice::Dice;
 use crate::queue::{Micros, Queue};
 use crate::trace::Trace;
@@ -27,6 +29,8 @@ pub enum Who {
     Group(i32),
     /// A client connection.
     Connection(ConnectionId),
+    /// The sessions with all other brokers.
+    Peers,
 }
 
 /// What happens inside a broker.
@@ -40,6 +44,8 @@ pub enum Event {
     Group(i32, GroupEvent),
     /// To a connection.
     Connection(ConnectionId, ConnectionEvent),
+    /// To the sessions, as one turn of whoever speaks.
+    Peers(Vec<PeersEvent>),
     /// The timer of a core, if it is still set to this moment.
     Timer(Who, Instant),
     /// The group of flushes under way is done.
@@ -69,13 +75,76 @@ pub enum Net {
     Lost(u64),
 }
 
+/// What happens on the network between brokers. `LinkId` is the number of a connection, which both ends have in common.
+#[derive(Debug)]
+pub enum Wire {
+    /// A dial arrives at the broker.
+    Dial {
+        /// The connection, if it comes to one.
+        link: LinkId,
+        /// Process and broker that dial.
+        from: (u64, BrokerId),
+        /// The broker that is dialed.
+        to: BrokerId,
+        /// The shard it is for.
+        shard: u8,
+        /// Number of the dial.
+        attempt: u64,
+    },
+    /// The dial of this process has come to an end.
+    Dialed {
+        /// The process that has dialed.
+        process: u64,
+        /// What it is told.
+        event: Box<PeersEvent>,
+    },
+    /// A frame arrives, without its length.
+    Frame {
+        /// The connection.
+        link: LinkId,
+        /// To the process that has accepted it, else to the one that has dialed.
+        accepted: bool,
+        /// The frame.
+        frame: Bytes,
+    },
+    /// The end of a connection arrives.
+    End {
+        /// The connection.
+        link: LinkId,
+        /// At the process that has accepted it, else at the one that has dialed.
+        accepted: bool,
+    },
+    /// Bytes have left for the socket.
+    Written {
+        /// The connection.
+        link: LinkId,
+        /// Of the process that has accepted it, else of the one that has dialed.
+        accepted: bool,
+        /// How many.
+        bytes: usize,
+    },
+    /// A keepalive is due.
+    Keepalive {
+        /// The connection.
+        link: LinkId,
+        /// Of the process that has accepted it, else of the one that has dialed.
+        accepted: bool,
+        /// How many came before.
+        tick: u64,
+        /// The interval.
+        every: Duration,
+    },
+}
+
 /// Everything that can happen in a run.
 #[derive(Debug)]
 pub enum Happening {
     /// Inside the process of this number.
     Broker(u64, Event),
-    /// On the network.
+    /// On the network of the clients.
     Net(Net),
+    /// On the network of the brokers.
+    Wire(Wire),
     /// A client wakes up.
     Client(usize),
     /// The next fault of this kind.
@@ -87,10 +156,14 @@ pub enum Happening {
         /// Whether the page cache goes.
         power: bool,
     },
-    /// The broker starts.
-    Start,
-    /// The disk gets its space back.
-    DiskFreed,
+    /// The broker at this place starts.
+    Start(usize),
+    /// The disk of the broker at this place gets its space back.
+    DiskFreed(usize),
+    /// The process goes on after a pause.
+    Resume(u64),
+    /// The ways that were cut at this number of cuts are open again.
+    Mended(u64),
     /// The faults end.
     Calm,
     /// Looks after clients and progress.
@@ -100,8 +173,14 @@ pub enum Happening {
 /// What the broker may do to the world while it handles one event.
 #[derive(Debug)]
 pub struct Port<'a> {
-    /// The present.
+    /// The present by the machine's clocks.
     pub now: Now,
+    /// The present of the world.
+    pub moment: Micros,
+    /// The machine's clocks.
+    pub clock: Clock,
+    /// What lines of the trace begin with, where there are several brokers.
+    pub label: Option<BrokerId>,
     /// The process that speaks.
     pub process: u64,
     /// What happens next.
@@ -121,15 +200,9 @@ pub struct Port<'a> {
 }
 
 impl Port<'_> {
-    /// The present in microseconds.
-    #[must_use]
-    pub const fn micros(&self) -> Micros {
-        self.now.instant.as_micros()
-    }
-
     /// Sends a message from core to core; messages of one pair keep their order.
     pub fn mail(&mut self, from: Who, to: Who, event: Event) {
-        let earliest = self.micros() + self.dice.below(self.mail_delay + 1);
+        let earliest = self.moment + self.dice.below(self.mail_delay + 1);
         let last = self.channels.entry((from, to)).or_default();
         let at = earliest.max(*last + 1);
         *last = at;
@@ -138,13 +211,13 @@ impl Port<'_> {
 
     /// Lets something happen inside the process after `delay` microseconds.
     pub fn after(&mut self, delay: Micros, event: Event) {
-        self.queue.push(self.micros() + delay, Happening::Broker(self.process, event));
+        self.queue.push(self.moment + delay, Happening::Broker(self.process, event));
     }
 
     /// Lets something happen inside the process at a moment.
     pub fn at(&mut self, at: Instant, event: Event) {
-        let at = at.max(self.now.instant.after(Duration::from_micros(1)));
-        self.queue.push(at.as_micros(), Happening::Broker(self.process, event));
+        let at = self.clock.moment(at).max(self.moment + 1);
+        self.queue.push(at, Happening::Broker(self.process, event));
     }
 
     /// Duration of the next piece of work of a storage thread.
@@ -155,6 +228,9 @@ impl Port<'_> {
 
     /// Adds a line to the trace.
     pub fn note(&mut self, text: std::fmt::Arguments<'_>) {
-        self.trace.line(self.now.instant.as_micros(), text);
+        match self.label {
+            Some(broker) => self.trace.line(self.moment, format_args!("b{broker} {text}")),
+            None => self.trace.line(self.moment, text),
+        }
     }
 }

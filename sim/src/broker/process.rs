@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use millrace_node::group::GroupCoordinator;
 use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
+use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica};
 use millrace_node::{ConnectionId, PartitionView, Shared};
+use millrace_raft::{Peer, Raft, ReplicaKey};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
-use millrace_types::{Instant, TopicPartition};
+use millrace_types::{BrokerId, Instant, TopicPartition};
 
-use super::connections::{Conn, ToClient};
+use super::Sent;
+use super::connections::Conn;
 use super::disk_work::Threads;
 use super::port::{Event, Port, Who};
 
@@ -36,6 +39,9 @@ pub(super) struct Stores {
     pub(super) journal: Journal,
     pub(super) store: MetadataStore,
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
+    pub(super) peers: Peers,
+    pub(super) me: Peer,
+    pub(super) founders: Vec<ReplicaKey>,
 }
 
 /// A replica and what its host remembers of it.
@@ -68,6 +74,16 @@ pub struct Process {
     pub(super) shared: Arc<Shared>,
     pub(super) data_dir: DataDir,
     pub(super) store: MetadataStore,
+    /// Who speaks for the replicas here.
+    pub(super) me: Peer,
+    /// The brokers that founded the cluster, with their data directories.
+    pub(super) founders: Vec<ReplicaKey>,
+    /// The sessions with all other brokers.
+    pub(super) peers: Peers,
+    /// The brokers that are heard.
+    pub(super) heard: BTreeMap<BrokerId, Peer>,
+    /// What has yet to leave for the network.
+    pub(super) sent: Vec<Sent>,
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
     pub(super) replicas: BTreeMap<TopicPartition, Hosted>,
     /// Replicas whose logs are being opened.
@@ -99,13 +115,18 @@ impl Process {
         stores: Stores,
         (sync_all_above, segment_divisor): (usize, u64),
     ) -> Self {
-        let Stores { data_dir, qstate, journal, store, remembered } = stores;
+        let Stores { data_dir, qstate, journal, store, remembered, peers, me, founders } = stores;
         Self {
             number,
             disk: Arc::clone(data_dir.disk()),
             shared,
             data_dir,
             store,
+            me,
+            founders,
+            peers,
+            heard: BTreeMap::new(),
+            sent: Vec::new(),
             remembered,
             replicas: BTreeMap::new(),
             opening: BTreeSet::new(),
@@ -131,22 +152,36 @@ impl Process {
     /// Number of this start of the data directory.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
-        self.shared.settings.incarnation
+        self.me.incarnation
+    }
+
+    /// Its broker.
+    #[must_use]
+    pub const fn broker(&self) -> BrokerId {
+        self.me.key.broker
+    }
+
+    /// What has to leave for the network.
+    pub fn take_sent(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent)
     }
 
     /// Lets the cores begin.
     pub fn begin(&mut self, port: &mut Port<'_>) {
         self.threads.ask_for_space(&self.disk, &self.shared);
         port.mail(Who::Metadata, Who::Metadata, Event::Metadata(MetadataEvent::Start));
+        if !self.peers.is_alone() {
+            self.peers(port, vec![PeersEvent::Start]);
+        }
     }
 
-    /// Whether clients can be served: the broker is registered and every replica leads, or has failed.
+    /// Whether clients can be served: the broker is registered, and every replica has led or knows who does.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.registered
             && self.end == End::Serving
             && self.opening.is_empty()
-            && self.replicas.values().all(|hosted| hosted.led)
+            && self.replicas.values().all(|hosted| hosted.led || hosted.view.leader().is_some())
     }
 
     /// The cluster's metadata as everybody in the broker sees it.
@@ -158,6 +193,12 @@ impl Process {
     /// The published sides of the replicas, in order.
     pub fn views(&self) -> impl Iterator<Item = &Arc<PartitionView>> {
         self.replicas.values().map(|hosted| &hosted.view)
+    }
+
+    /// The consensus of one replica.
+    #[must_use]
+    pub fn consensus(&self, partition: TopicPartition) -> Option<&Raft> {
+        self.replicas.get(&partition).map(|hosted| hosted.core.consensus())
     }
 
     /// The published side of one replica.
@@ -179,20 +220,19 @@ impl Process {
         self.offline || self.store.is_poisoned() || self.threads.is_hurt()
     }
 
-    /// Begins an orderly end, first of the connections; what they have for the network comes back.
-    pub fn stop(&mut self, port: &mut Port<'_>) -> Vec<ToClient> {
+    /// Begins an orderly end, first of the connections.
+    pub fn stop(&mut self, port: &mut Port<'_>) {
         if self.end != End::Serving {
-            return Vec::new();
+            return;
         }
         self.end = End::Groups;
-        let closed = self.hang_up_all(port);
+        self.hang_up_all(port);
         let groups: Vec<i32> = self.groups.keys().copied().collect();
         for group in groups {
             let stop = Event::Group(group, millrace_node::group::GroupEvent::Stop);
             port.mail(Who::Metadata, Who::Group(group), stop);
         }
         self.go_on_stopping(port);
-        closed
     }
 
     /// Takes the next step of an orderly end when the one before is done.

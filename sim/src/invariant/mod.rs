@@ -3,15 +3,22 @@
 //! Those that need only one event are checked when it happens, the others on the final log when all has healed.
 
 pub mod acked;
+pub mod calm;
 pub mod commits;
+pub mod completeness;
+pub mod copies;
+pub mod election;
 pub mod epochs;
 pub mod function;
 pub mod idempotent;
 pub mod latest;
+pub mod markers;
+pub mod matching;
 pub mod metadata;
 pub mod order;
 pub mod reads;
 pub mod suffix;
+pub mod told;
 pub mod watermark;
 
 use std::collections::BTreeMap;

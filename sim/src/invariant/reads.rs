@@ -29,7 +29,10 @@ impl Position {
             return Ok(());
         }
         let expected = next.unwrap_or(if self.anywhere { offset } else { 0 });
-        if next.is_some() && offset < expected {
+        // Where the position itself is deleted, the consumer starts over where its leader's log begins; another leader need not
+        // have heard of the deletion yet.
+        let deleted = !partition.told.is_empty() && expected < partition.trim_asked;
+        if next.is_some() && offset < expected && !deleted {
             return violation("reads", format!("a consumer of {part} went back from {expected} to {offset}"));
         }
         if offset > expected && offset > partition.trim_asked {

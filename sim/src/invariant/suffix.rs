@@ -37,9 +37,14 @@ pub fn came_back(
     if partition.durable || !may_lose {
         return Ok(());
     }
+    lost(partition, end);
+    Ok(())
+}
+
+/// What was seen and acknowledged at `end` and above is owed no longer.
+pub fn lost(partition: &mut Partition, end: Offset) {
     let seen = partition.seen.split_off(&end);
     let lost = partition.acked.split_off(&end);
     partition.losses += u64::from(!seen.is_empty() || !lost.is_empty());
     partition.lost.extend(lost.values().map(|ack| ack.value));
-    Ok(())
 }

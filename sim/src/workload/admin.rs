@@ -17,7 +17,7 @@ use super::{Client, Context, Wire};
 use crate::dice::Dice;
 use crate::history::Part;
 use crate::invariant::metadata;
-use crate::options::TopicOptions;
+use crate::options::{Options, TopicOptions};
 
 const CREATE: i16 = 5;
 const DELETE: i16 = 4;
@@ -39,6 +39,8 @@ pub struct Admin {
     raw: Raw,
     /// Topics of the run that are not acknowledged yet.
     to_found: Vec<TopicOptions>,
+    /// No topic comes or goes.
+    only_looks: bool,
     doing: Option<Doing>,
     /// Topics that come and go, and whether each is there; one whose state is not known is left alone.
     churned: BTreeMap<String, bool>,
@@ -49,13 +51,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Makes `topics` and then others.
+    /// Makes `topics` and then others, unless the brokers were founded together.
     #[must_use]
-    pub fn new(topics: Vec<TopicOptions>, mut dice: Dice) -> Self {
+    pub fn new(topics: Vec<TopicOptions>, options: &Options, mut dice: Dice) -> Self {
         let every = dice.pick(&[20_000, 200_000, 1_000_000]);
         Self {
-            raw: Raw::new(),
+            raw: Raw::new(options.cluster.brokers),
             to_found: topics,
+            only_looks: options.is_cluster(),
             doing: None,
             churned: BTreeMap::new(),
             names: 0,
@@ -86,7 +89,7 @@ impl Admin {
         let known = usize::try_from(known).ok().and_then(|at| self.churned.iter().nth(at));
         let known = known.map(|(name, there)| (name.clone(), *there));
         let doing = match known {
-            _ if self.dice.chance(30) => Doing::Look,
+            _ if self.only_looks || self.dice.chance(30) => Doing::Look,
             Some((name, true)) => Doing::Delete(name),
             Some((name, false)) => Doing::Create(name),
             None if self.names < 30 => {
@@ -187,15 +190,20 @@ fn create(name: &str, partitions: i32, configs: &[(&'static str, String)]) -> Cr
     CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(2_000)
 }
 
-fn configs(topic: &TopicOptions) -> Vec<(&'static str, String)> {
-    vec![
+/// The configuration of a topic.
+pub(crate) fn configs(topic: &TopicOptions) -> Vec<(&'static str, String)> {
+    let mut configs = vec![
         ("flush.messages", topic.flush_messages.to_string()),
         ("flush.ms", topic.flush_ms.to_string()),
         ("segment.bytes", topic.segment_bytes.to_string()),
         ("index.interval.bytes", topic.index_interval_bytes.to_string()),
         ("retention.ms", "-1".to_owned()),
         ("file.delete.delay.ms", "100".to_owned()),
-    ]
+    ];
+    if topic.replicas > 1 {
+        configs.push(("min.insync.replicas", topic.min_in_sync.to_string()));
+    }
+    configs
 }
 
 impl Client for Admin {

@@ -130,7 +130,7 @@ impl Client for Consumer {
 /// The settings of a consumer, drawn.
 pub(super) fn consumer_config(name: &str, options: &Options, dice: &mut Dice) -> ConsumerConfig {
     let mut config = ConsumerConfig::new(super::BOOTSTRAP);
-    config.client = client_config(dice, name);
+    config.client = client_config(dice, name, options);
     config.offset_reset = OffsetReset::Earliest;
     config.auto_commit = false;
     config.allow_auto_create_topics = false;

@@ -9,6 +9,7 @@ mod producer;
 mod raw;
 
 pub use admin::Admin;
+pub(crate) use admin::configs;
 pub use consumer::Consumer;
 pub use member::Member;
 pub use offsets::CommittedOffsets;
@@ -27,7 +28,7 @@ use crate::dice::Dice;
 use crate::history::{History, Part, Value};
 use crate::options::Options;
 
-/// Address of the broker.
+/// Address of the first broker.
 pub const BOOTSTRAP: &str = "b1:9092";
 
 /// The network side of a client.
@@ -103,8 +104,9 @@ pub trait Client {
 }
 
 /// The settings of a client, drawn.
-pub(crate) fn client_config(dice: &mut Dice, name: &str) -> ClientConfig {
-    let mut config = ClientConfig::new(BOOTSTRAP);
+pub(crate) fn client_config(dice: &mut Dice, name: &str, options: &Options) -> ClientConfig {
+    let addresses: Vec<String> = (1..=options.cluster.brokers).map(|broker| format!("b{broker}:9092")).collect();
+    let mut config = ClientConfig::new(&addresses.join(","));
     config.client_id = name.to_owned();
     config.request_timeout = Duration::from_millis(dice.pick(&[300, 1_000, 5_000]));
     config.api_timeout = Duration::from_secs(dice.pick(&[5, 20]));

@@ -12,7 +12,7 @@ use super::{Client, Context, Wire, client_config};
 use crate::dice::Dice;
 use crate::history::{Part, Tick};
 use crate::invariant::commits;
-use crate::options::TopicOptions;
+use crate::options::{Options, TopicOptions};
 
 /// The question and its answer.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ impl CommittedOffsets {
     ///
     /// # Errors
     /// The drawn configuration contradicts itself.
-    pub fn new(group: &str, topic: &TopicOptions, mut dice: Dice) -> Result<Self, ClientError> {
+    pub fn new(group: &str, topic: &TopicOptions, options: &Options, mut dice: Dice) -> Result<Self, ClientError> {
         let mut config = ConsumerConfig::new(super::BOOTSTRAP);
-        config.client = client_config(&mut dice, "offsets");
+        config.client = client_config(&mut dice, "offsets", options);
         config.fetch_max_wait = Duration::from_millis(50);
         config.group_id = Some(group.to_owned());
         let core = ConsumerCore::new(config, Random::new(dice.number()))?;
@@ -63,9 +63,9 @@ impl CommittedOffsets {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn watching(group: &str, topic: &TopicOptions, mut dice: Dice) -> Result<Self, ClientError> {
+    pub fn watching(group: &str, topic: &TopicOptions, options: &Options, mut dice: Dice) -> Result<Self, ClientError> {
         let pause = Some(dice.pick(&[5, 50, 500]));
-        Ok(Self { pause, ..Self::new(group, topic, dice)? })
+        Ok(Self { pause, ..Self::new(group, topic, options, dice)? })
     }
 
     fn check(&mut self, cx: &mut Context<'_>, found: &BTreeMap<TopicPartition, millrace_client::OffsetAndMetadata>) {

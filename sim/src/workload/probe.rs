@@ -12,6 +12,7 @@ use super::{Client, Context, Wire, client_config};
 use crate::dice::Dice;
 use crate::history::{Part, Tick};
 use crate::invariant::latest;
+use crate::options::Options;
 
 /// What was asked.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ impl Probe {
     ///
     /// # Errors
     /// The drawn configuration contradicts itself.
-    pub fn new(mut dice: Dice) -> Result<Self, ClientError> {
-        let config = client_config(&mut dice, "probe");
+    pub fn new(options: &Options, mut dice: Dice) -> Result<Self, ClientError> {
+        let config = client_config(&mut dice, "probe", options);
         let core = AdminCore::new(config, Random::new(dice.number()))?;
         let every = dice.pick(&[2_000, 20_000, 200_000]);
         Ok(Self { core, asked: BTreeMap::new(), next: Instant::ZERO, every, dice })
@@ -48,7 +49,7 @@ impl Probe {
         match asked {
             Asked::Latest(part, invoked) => {
                 let Some(partition) = cx.history.parts.get(&part) else { return };
-                let result = latest::check(partition, &part, invoked, found.offset);
+                let result = latest::check(partition, &part, invoked, (found.offset, found.leader_epoch));
                 cx.history.check(result);
             }
             Asked::Delete(part, before) => {

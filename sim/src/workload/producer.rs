@@ -23,6 +23,8 @@ pub struct Producer {
     core: ProducerCore,
     topic: TopicOptions,
     idempotent: bool,
+    /// What is acknowledged to it must stay.
+    binding: bool,
     batches: BTreeMap<BatchId, Vec<(i32, Part, Value)>>,
     left: u64,
     gap: u64,
@@ -47,7 +49,7 @@ impl Producer {
         mut dice: Dice,
     ) -> Result<Self, ClientError> {
         let mut config = ProducerConfig::new(super::BOOTSTRAP);
-        config.client = client_config(&mut dice, name);
+        config.client = client_config(&mut dice, name, options);
         config.idempotence = idempotent;
         config.acks = if idempotent || dice.chance(30) { Acks::All } else { Acks::Leader };
         config.linger = Duration::from_micros(dice.pick(&[0, 500, 5_000]));
@@ -56,12 +58,14 @@ impl Producer {
             config.client.request_timeout + Duration::from_millis(dice.pick(&[500, 5_000, 60_000]));
         config.max_in_flight = usize::try_from(dice.between(1, 5)).unwrap_or(1);
         config.codec = codec(options.codec);
+        let binding = config.acks == Acks::All || options.copies() == 1;
         let core = ProducerCore::new(config.clone(), Random::new(dice.number()))?;
         Ok(Self {
             config,
             core,
             topic: topic.clone(),
             idempotent,
+            binding,
             batches: BTreeMap::new(),
             left: options.records,
             gap: options.send_gap,
@@ -77,11 +81,11 @@ impl Producer {
         let ProducerEvent::Batch(batch, result) = event else { return };
         for (position, part, value) in self.batches.remove(&batch).unwrap_or_default() {
             match &result {
+                // What its leader alone has acknowledged another leader need not have.
+                Ok(_) if !self.binding => self.settled(part.partition),
                 Ok(written) if written.base_offset >= 0 => {
                     cx.history.acked(&part, value, written.base_offset + i64::from(position));
-                    if let Some(owed) = &mut self.owed {
-                        owed.retain(|partition| *partition != part.partition);
-                    }
+                    self.settled(part.partition);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -90,6 +94,12 @@ impl Producer {
                     }
                 }
             }
+        }
+    }
+
+    fn settled(&mut self, partition: i32) {
+        if let Some(owed) = &mut self.owed {
+            owed.retain(|known| *known != partition);
         }
     }
 

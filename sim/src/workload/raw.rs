@@ -47,6 +47,8 @@ struct Pending {
 pub(super) struct Raw {
     link: Link,
     connections: u64,
+    /// Number of brokers; each connection is to the next one.
+    brokers: usize,
     correlation: i32,
     pending: Option<Pending>,
     reply: Option<Reply>,
@@ -54,8 +56,9 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(brokers: usize) -> Self {
         Self {
+            brokers,
             link: Link::Down { retry: Instant::ZERO },
             connections: 0,
             correlation: 0,
@@ -149,10 +152,11 @@ impl Wire for Raw {
         }
         match self.link {
             Link::Down { retry } if retry <= now.instant && self.pending.is_some() => {
+                let host = format!("b{}", self.connections % self.brokers as u64 + 1);
                 self.connections += 1;
                 let connection = ConnectionId(self.connections);
                 self.link = Link::Connecting(connection);
-                self.outputs.push_back(NetOutput::Open { connection, host: "b1".into(), port: 9092 });
+                self.outputs.push_back(NetOutput::Open { connection, host: host.into(), port: 9092 });
             }
             Link::Up(connection) => {
                 if let Some(pending) = &mut self.pending

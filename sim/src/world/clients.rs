@@ -36,7 +36,8 @@ impl World {
     }
 
     pub(super) fn seat_admin(&mut self) {
-        let admin = Admin::new(self.options.topics.clone(), self.dice.split());
+        let founded = if self.options.is_cluster() { Vec::new() } else { self.options.topics.clone() };
+        let admin = Admin::new(founded, &self.options, self.dice.split());
         self.seat(Box::new(admin));
     }
 
@@ -67,10 +68,10 @@ impl World {
         }
         if let Some(topic) = topics.first().filter(|_| members > 0) {
             let dice = self.dice.split();
-            self.seat_made(CommittedOffsets::watching("readers", topic, dice));
+            self.seat_made(CommittedOffsets::watching("readers", topic, &self.options, dice));
         }
         let dice = self.dice.split();
-        self.seat_made(Probe::new(dice));
+        self.seat_made(Probe::new(&self.options, dice));
     }
 
     /// Seats the clients that look at the outcome.
@@ -81,7 +82,7 @@ impl World {
         }
         if let Some(topic) = self.options.topics.first().cloned().filter(|_| self.options.clients[3] > 0) {
             let dice = self.dice.split();
-            self.seat_made(CommittedOffsets::new("readers", &topic, dice));
+            self.seat_made(CommittedOffsets::new("readers", &topic, &self.options, dice));
         }
     }
 
@@ -118,7 +119,7 @@ impl World {
             while let Some(output) = client.wire().output() {
                 busy = true;
                 match output {
-                    NetOutput::Open { connection, .. } => self.connect(seat, connection),
+                    NetOutput::Open { connection, host, .. } => self.connect(seat, connection, &host),
                     NetOutput::Write { connection, frame } => self.write(seat, connection, &frame),
                     NetOutput::Close { connection } => self.hang_up(seat, connection),
                 }

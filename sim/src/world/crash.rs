@@ -1,141 +1,154 @@
-//! Starts and ends of the broker's process, and what must have survived.
+//! Starts and ends of a broker's process, and what must have survived.
 
-use std::path::Path;
+use millrace_storage::CrashKind;
 
-use millrace_storage::{CrashKind, Disk};
-
+use super::network::home;
+use super::setup::config;
 use super::{Phase, World};
 use crate::broker::{self, Happening, Net, Notice};
 use crate::invariant::watermark::{self, Watermarks};
 
 impl World {
-    /// Whether the power has gone off within a call on the disk.
-    pub(super) fn power_went_off(&self) -> bool {
-        self.power_armed && self.disk.list(Path::new("")).is_err()
-    }
-
     /// The process ends, with the machine or alone; a new one starts later.
-    pub(super) fn crash(&mut self, power: bool) {
-        let number = self.process.as_ref().map_or(0, broker::Process::number);
-        self.trace.line(self.micros(), format_args!("crash of {number} power={power}"));
-        self.notices.clear();
-        self.process = None;
-        self.channels.clear();
-        self.disk = self.disk.crash(if power { CrashKind::Power } else { CrashKind::Process });
-        self.haunted = (self.haunted || self.tainted) && !power;
-        self.tainted = false;
-        self.power_armed = false;
-        self.boot += u64::from(power);
-        let links: Vec<u64> = self.links.keys().copied().collect();
+    pub(super) fn crash(&mut self, at: usize, power: bool) {
+        let machine = &mut self.brokers[at];
+        let number = machine.number();
+        machine.notices.clear();
+        machine.process = None;
+        machine.paused = None;
+        machine.channels.clear();
+        machine.disk = machine.disk.crash(if power { CrashKind::Power } else { CrashKind::Process });
+        machine.haunted = (machine.haunted || machine.tainted) && !power;
+        machine.tainted = false;
+        machine.power_armed = false;
+        machine.off = power;
+        machine.boot += u64::from(power);
         // After a failed flush the next start cuts what was acknowledged from the page cache, and the checkers take the
         // loss in when it does: an acknowledgement that is still under way then would come too late for them.
-        let silent = power || !self.unflushable.is_empty();
+        let silent = power || !machine.unflushable.is_empty();
+        self.trace.line(self.micros(), format_args!("crash of {number} power={power}"));
+        self.cut_off(at, number, power);
+        let links: Vec<u64> = self.links.keys().copied().filter(|link| home(*link) == at).collect();
         for link in links {
             if silent {
                 // What the machine had sent is lost with it; the clients find out in their own time.
                 let late = self.net_dice.pick(&[0, 5_000, 400_000]);
                 let late = self.net_dice.below(late + 1);
                 if let Some(known) = self.links.remove(&link) {
-                    self.next_link += 1;
-                    self.links.insert(self.next_link, known);
-                    let lost = self.next_link;
+                    let lost = self.new_link(at);
+                    self.links.insert(lost, known);
                     self.after(late, Happening::Net(Net::Lost(lost)));
                 }
             } else {
                 self.send_down(link, Net::Lost(link));
             }
         }
-        self.rot();
+        self.rot(at);
         let pause = self.fault_dice.pick(&[1_000, 50_000, 200_000]);
         let pause = self.fault_dice.between(1, pause);
-        self.after(pause, Happening::Start);
+        self.after(pause, Happening::Start(at));
     }
 
     /// Starts the broker.
-    pub(super) fn start(&mut self) {
-        if self.process.is_some() {
+    pub(super) fn start(&mut self, at: usize) {
+        if self.brokers[at].process.is_some() {
             return;
         }
         self.starts += 1;
         let percent = self.options.faults.start_power_percent;
-        if self.phase == Phase::Safety && self.fault_dice.chance(percent) {
+        if self.phase == Phase::Safety && self.fault_dice.chance(percent) && self.brokers[at].may_fall() {
             let changes = self.fault_dice.below(80);
-            self.arm_power(changes);
+            self.arm_power(at, changes);
             let within = self.fault_dice.between(1, 60_000);
             self.after(within, Happening::Crash { process: self.starts, power: true });
         }
         let dice = self.dice.split();
+        let config = config(&self.options, self.brokers[at].broker);
+        let machine = &mut self.brokers[at];
+        machine.off = false;
+        for other in self.cluster.founders.iter().filter(|key| key.broker != machine.broker) {
+            *machine.unheard.entry(other.broker).or_default() += 1;
+        }
         let started = broker::start(broker::Start {
             number: self.starts,
-            disk: &self.disk,
-            boot_id: format!("boot-{}", self.boot),
-            config: &self.config,
+            cluster: &self.cluster,
+            broker: machine.broker,
+            wiped: machine.wiped,
+            disk: &machine.disk,
+            boot_id: format!("boot-{}", machine.boot),
+            config: &config,
             journal_room: self.options.journal_room,
             segment_divisor: self.options.segment_divisor,
             sync_all_above: self.options.sync_all_above,
             dice,
         });
-        let off = self.power_went_off();
+        let off = machine.power_went_off();
         match started {
             Ok(process) if !off => {
-                self.trace
-                    .line(self.micros(), format_args!("start {} incarnation {}", self.starts, process.incarnation()));
-                let result = self.epochs.started(process.incarnation());
+                let (number, incarnation) = (self.starts, process.incarnation());
+                machine.watermarks = Watermarks::default();
+                machine.process = Some(process);
+                let broker = machine.broker;
+                self.trace.line(self.micros(), format_args!("start {number} incarnation {incarnation}"));
+                let result = self.epochs.started(broker, incarnation);
                 self.history.check(result);
-                self.watermarks = Watermarks::default();
-                self.process = Some(process);
-                self.with_process(|process, port| process.begin(port));
+                self.with_process(at, |process, port| process.begin(port));
             }
-            Ok(_) => self.crash(true),
+            Ok(_) => self.crash(at, true),
             Err(error) => {
+                let excused = off || machine.disk_is_limited() || machine.is_disk_at_fault();
                 self.trace.line(self.micros(), format_args!("start {} failed: {error}", self.starts));
-                let full = self.disk_is_limited();
-                if !off && !full && !self.is_disk_at_fault() {
+                if !excused {
                     self.history.violated("start", format!("the broker does not start: {error}"));
                 }
-                self.crash(off);
+                self.crash(at, off);
             }
         }
     }
 
-    const fn is_disk_at_fault(&self) -> bool {
-        self.tainted || self.haunted
-    }
-
-    fn disk_is_limited(&self) -> bool {
-        self.disk.space().is_ok_and(|space| space.total < 1 << 40)
-    }
-
     /// Takes in what the process reports.
-    pub(super) fn notice(&mut self, notice: &Notice) {
+    pub(super) fn notice(&mut self, at: usize, notice: &Notice) {
         match notice {
             Notice::Opened { partition, end, suffix_lost, damaged } => {
-                let before = self.opened_in.insert(*partition, self.boot);
-                let unflushable = self.unflushable.remove(partition);
-                let Some(part) = self.part(*partition) else { return };
+                let machine = &mut self.brokers[at];
+                let boot = machine.boot;
+                let before = machine.opened_in.insert(*partition, boot);
+                let unflushable = machine.unflushable.remove(partition);
+                let Some(part) = self.part(at, *partition) else { return };
                 self.names.insert(*partition, part.clone());
+                self.brokers[at].mirrors.remove(partition);
                 if *damaged && self.history.parts.get(&part).is_some_and(|part| !part.damaged) {
                     self.history.violated("rot", format!("{part} is said to be damaged, and nobody damaged it"));
                 }
-                if before.is_some() {
-                    let may_lose = unflushable || before != Some(self.boot);
+                // What one of several replicas has lost is not lost yet.
+                if before.is_some() && self.options.copies() == 1 {
+                    let may_lose = unflushable || before != Some(boot);
                     self.history.came_back(&part, *end, may_lose, *suffix_lost);
                 }
             }
+            Notice::Heard { peer, by } => {
+                if let Some(other) = self.brokers.iter_mut().find(|machine| machine.broker == *peer) {
+                    other.unheard.insert(*by, 0);
+                }
+            }
+            Notice::Stray { what } => self.history.violated("fence", what.clone()),
             Notice::Offline { partition } => {
-                if !self.is_disk_at_fault() && !self.disk_is_limited() {
+                let machine = &mut self.brokers[at];
+                if !machine.is_disk_at_fault() && !machine.disk_is_limited() {
                     self.history.violated("start", format!("the log of {partition} cannot be opened"));
                 }
-                self.tainted = true;
-                self.unflushable.insert(*partition);
+                machine.tainted = true;
+                machine.unflushable.insert(*partition);
             }
             Notice::FlushFailed { partition } => {
-                self.unflushable.insert(*partition);
+                self.brokers[at].unflushable.insert(*partition);
             }
+            // Of several replicas the leader alone may acknowledge, to who asks for no more.
+            Notice::Acknowledged { .. } if self.options.copies() > 1 => {}
             Notice::Acknowledged { partition, offset, high_watermark } => {
                 self.history.check(watermark::covers(*partition, *offset, *high_watermark));
             }
-            Notice::StoppedCleanly => self.crash(false),
+            Notice::StoppedCleanly => self.crash(at, false),
         }
     }
 }

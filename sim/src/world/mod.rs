@@ -1,37 +1,39 @@
-//! A run: one broker, its disk, its clients and the network between them, from the first event to the verdict.
+//! A run: brokers on their machines, their clients and the network between them, from the first event to the verdict.
 
 mod clients;
 mod crash;
 mod faults;
+mod founding;
+mod machine;
 mod network;
 mod report;
 mod rot;
 mod setup;
 mod step;
 mod verdict;
+mod watch;
+mod wire;
 
 pub use report::Report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use millrace_metadata::config::BrokerConfig;
-use millrace_storage::SimDisk;
 use millrace_types::{Now, TopicPartition};
 
-use crate::broker::{Happening, Notice, Process, Who};
+use crate::broker::{Cluster, Happening};
 use crate::dice::Dice;
+use crate::ghost::Ghosts;
 use crate::history::{History, Part};
 use crate::invariant::epochs::Epochs;
-use crate::invariant::watermark::Watermarks;
-use crate::options::Options;
+use crate::options::{Options, Profile};
 use crate::queue::{Micros, Queue};
 use crate::trace::Trace;
 
 use clients::Seat;
+use machine::Machine;
 use network::Link;
+use wire::Wires;
 
-/// Wall clock at the start of a run.
-const WALL: i64 = 1_700_000_000_000;
 /// Moment of the first event.
 const BEGIN: Micros = 1_000_000;
 /// Virtual time in which everything must heal once the faults are over.
@@ -57,40 +59,30 @@ enum Phase {
 /// A run.
 struct World {
     options: Options,
-    config: BrokerConfig,
     now: Now,
-    wall_offset: i64,
+    /// Milliseconds that the wall clock of the clients is ahead.
+    ahead: i64,
     queue: Queue<Happening>,
     trace: Trace,
     dice: Dice,
     port_dice: Dice,
     fault_dice: Dice,
     net_dice: Dice,
-    channels: BTreeMap<(Who, Who), Micros>,
-    notices: Vec<Notice>,
-    disk: SimDisk,
-    /// The disk of this process has or had a fault waiting for it.
-    tainted: bool,
-    /// The disk of a process before had, in this run of the machine: what failed to be written back is told to whoever
-    /// flushes the file next.
-    haunted: bool,
-    /// The power goes off in one of the next changing calls.
-    power_armed: bool,
-    process: Option<Process>,
+    cluster: Cluster,
+    brokers: Vec<Machine>,
+    /// The connections between brokers, and the ways that are cut.
+    wires: Wires,
     starts: u64,
-    boot: u64,
-    /// The machine's run in which a partition's log was last opened.
-    opened_in: BTreeMap<TopicPartition, u64>,
-    /// Partitions of which a flush has failed since their logs were last opened.
-    unflushable: BTreeSet<TopicPartition>,
     /// The names of partitions, for when no process runs.
     names: BTreeMap<TopicPartition, Part>,
     seats: Vec<Seat>,
     links: BTreeMap<u64, Link>,
     next_link: u64,
     history: History,
-    watermarks: Watermarks,
     epochs: Epochs,
+    ghosts: Ghosts,
+    /// When the faults ended.
+    calm_since: Micros,
     phase: Phase,
     deadline: Micros,
     events: u64,
@@ -98,8 +90,8 @@ struct World {
 
 /// Runs `seed` to its verdict; with `print` its trace goes to the standard output.
 #[must_use]
-pub fn run(seed: u64, print: bool) -> Report {
-    let mut world = World::new(seed, print);
+pub fn run(seed: u64, profile: Profile, print: bool) -> Report {
+    let mut world = World::new(seed, profile, print);
     world.prepare();
     while world.phase != Phase::Done && world.history.violation().is_none() {
         let Some((at, happening)) = world.queue.pop() else {

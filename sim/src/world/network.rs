@@ -1,12 +1,20 @@
-//! The network: links with a delay, in order within each link, that can end on either side at any time.
+//! The network of the clients: links with a delay, in order within each link, that can end on either side at any time.
 
 use bytes::Bytes;
 use millrace_client::core::ConnectionId;
 
 use super::World;
-use crate::broker::{Happening, Net, ToClient};
+use crate::broker::{Happening, Net, Sent};
 use crate::queue::Micros;
 use crate::trace::fnv;
+
+/// Above these bits of a link's number stands the place of its broker.
+const HOME_SHIFT: u32 = 48;
+
+/// The place of the broker that a link leads to.
+pub(super) fn home(link: u64) -> usize {
+    usize::try_from(link >> HOME_SHIFT).unwrap_or(0)
+}
 
 /// One connection of a client.
 #[derive(Debug)]
@@ -15,20 +23,24 @@ pub(super) struct Link {
     pub(super) seat: usize,
     /// The client's name for it.
     pub(super) connection: ConnectionId,
-    /// The process it leads to, when accepted.
-    pub(super) process: u64,
     /// When the last thing sent arrives, each way.
     up: Micros,
     down: Micros,
 }
 
 impl World {
-    /// A client connects.
-    pub(super) fn connect(&mut self, seat: usize, connection: ConnectionId) {
+    /// A client connects to the broker of this address.
+    pub(super) fn connect(&mut self, seat: usize, connection: ConnectionId, host: &str) {
+        let at = self.brokers.iter().position(|machine| crate::broker::host(machine.broker) == host);
+        let link = self.new_link(at.unwrap_or(0));
+        self.links.insert(link, Link { seat, connection, up: 0, down: 0 });
+        self.send_up(link, if at.is_some() { Net::Connect(link) } else { Net::Lost(link) });
+    }
+
+    /// The number of a link to the broker at this place.
+    pub(super) const fn new_link(&mut self, at: usize) -> u64 {
         self.next_link += 1;
-        let link = self.next_link;
-        self.links.insert(link, Link { seat, connection, process: 0, up: 0, down: 0 });
-        self.send_up(link, Net::Connect(link));
+        (at as u64) << HOME_SHIFT | self.next_link
     }
 
     /// The client sends a frame, its length included.
@@ -88,12 +100,13 @@ impl World {
         self.queue.push(link.down, Happening::Net(net));
     }
 
-    /// What a connection of the broker has for its client leaves.
-    pub(super) fn deliver(&mut self, sent: Vec<ToClient>) {
+    /// What a process has for the network leaves.
+    pub(super) fn deliver(&mut self, at: usize, process: u64, sent: Vec<Sent>) {
         for one in sent {
             match one {
-                ToClient::Frame(link, bytes) => self.send_down(link, Net::Down(link, bytes)),
-                ToClient::Closed(link) => self.send_down(link, Net::Lost(link)),
+                Sent::Frame(link, bytes) => self.send_down(link, Net::Down(link, bytes)),
+                Sent::Closed(link) => self.send_down(link, Net::Lost(link)),
+                wired => self.send_wired(at, process, wired),
             }
         }
     }
@@ -101,23 +114,15 @@ impl World {
     pub(super) fn net(&mut self, net: Net) {
         match net {
             Net::Connect(link) => {
-                let process = self.process.as_ref().map_or(0, crate::broker::Process::number);
-                let accepted = self.with_process(|process, _| process.accept(link)).unwrap_or(false);
-                if let Some(known) = self.links.get_mut(&link).filter(|_| accepted) {
-                    known.process = process;
-                }
+                let accepted = self.with_process(home(link), |process, _| process.accept(link)).unwrap_or(false);
                 self.send_down(link, if accepted { Net::Accepted(link) } else { Net::Lost(link) });
             }
             Net::Up(link, frame) => {
                 self.trace.line(self.micros(), format_args!("up {link} {} {:x}", frame.len(), fnv(0, &frame)));
-                if let Some(sent) = self.with_process(|process, port| process.frame(port, link, frame)) {
-                    self.deliver(sent);
-                }
+                self.with_process(home(link), |process, port| process.frame(port, link, frame));
             }
             Net::HungUp(link) => {
-                if let Some(sent) = self.with_process(|process, port| process.hung_up(port, link)) {
-                    self.deliver(sent);
-                }
+                self.with_process(home(link), |process, port| process.hung_up(port, link));
             }
             Net::Accepted(link) => {
                 let Some((seat, connection)) = self.links.get(&link).map(|link| (link.seat, link.connection)) else {

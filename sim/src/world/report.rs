@@ -36,7 +36,7 @@ impl World {
             acks: self.history.acks,
             reads: self.history.reads,
             starts: self.starts,
-            power_losses: self.boot - 1,
+            power_losses: self.brokers.iter().map(|machine| machine.boot - 1).sum(),
             time: self.now.instant.as_micros() - BEGIN,
             trace: self.trace.hash(),
             violation: self.history.violation().cloned(),

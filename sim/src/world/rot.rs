@@ -18,14 +18,14 @@ struct Extent {
 
 impl World {
     /// Flips a bit, perhaps.
-    pub(super) fn rot(&mut self) {
+    pub(super) fn rot(&mut self, at: usize) {
         let percent = self.options.faults.rot_percent;
         if self.phase != Phase::Safety || !self.fault_dice.chance(percent) {
             return;
         }
-        let Some((partition, path, first, last)) = self.draw_log_file() else { return };
+        let Some((partition, path, first, last)) = self.draw_log_file(at) else { return };
         let Some(part) = self.names.get(&partition).cloned() else { return };
-        let Some(extent) = self.extent(partition, &path, first) else { return };
+        let Some(extent) = self.extent(at, partition, &path, first) else { return };
         let bit = u8::try_from(self.fault_dice.below(8)).unwrap_or(0);
         let deep = self.fault_dice.chance(50) && extent.flushed > 0;
         let position = if deep {
@@ -37,7 +37,7 @@ impl World {
             return;
         };
         self.trace.line(self.micros(), format_args!("rot {} at {position} deep={deep}", path.display()));
-        if self.disk.flip_bit(&path, position, bit).is_ok() && deep {
+        if self.brokers[at].disk.flip_bit(&path, position, bit).is_ok() && deep {
             self.damage(&part);
         }
     }
@@ -49,23 +49,25 @@ impl World {
     }
 
     /// A log file of a partition: its path, base offset, and whether it is the last one.
-    fn draw_log_file(&mut self) -> Option<(TopicPartition, PathBuf, i64, bool)> {
-        let dirs = self.disk.list(Path::new(TOPICS_DIR)).ok()?;
-        let at = usize::try_from(self.fault_dice.below(dirs.len() as u64)).ok()?;
-        let dir = dirs.get(at)?;
+    fn draw_log_file(&mut self, at: usize) -> Option<(TopicPartition, PathBuf, i64, bool)> {
+        let disk = self.brokers[at].disk.clone();
+        let dirs = disk.list(Path::new(TOPICS_DIR)).ok()?;
+        let chosen = usize::try_from(self.fault_dice.below(dirs.len() as u64)).ok()?;
+        let dir = dirs.get(chosen)?;
         let partition = parse_partition_dir(&dir.name)?;
         let path = Path::new(TOPICS_DIR).join(&dir.name);
-        let files = self.disk.list(&path).ok()?;
+        let files = disk.list(&path).ok()?;
         let logs: Vec<&str> = files.iter().filter_map(|file| file.name.strip_suffix(".log")).collect();
-        let at = usize::try_from(self.fault_dice.below(logs.len() as u64)).ok()?;
-        let base = logs.get(at)?;
-        Some((partition, path.join(format!("{base}.log")), base.parse().ok()?, at + 1 == logs.len()))
+        let chosen = usize::try_from(self.fault_dice.below(logs.len() as u64)).ok()?;
+        let base = logs.get(chosen)?;
+        Some((partition, path.join(format!("{base}.log")), base.parse().ok()?, chosen + 1 == logs.len()))
     }
 
-    fn extent(&self, partition: TopicPartition, path: &Path, first: i64) -> Option<Extent> {
-        let contents = QState::inspect(&self.disk, Path::new(QSTATE_DIR)).ok()?;
+    fn extent(&self, at: usize, partition: TopicPartition, path: &Path, first: i64) -> Option<Extent> {
+        let disk = &self.brokers[at].disk;
+        let contents = QState::inspect(disk, Path::new(QSTATE_DIR)).ok()?;
         let known = contents.partitions.get(&partition).and_then(|state| state.flushed).unwrap_or(0);
-        let file = self.disk.open(path, 0).ok()?;
+        let file = disk.open(path, 0).ok()?;
         let bytes = file.read(0, usize::try_from(file.len()).ok()?).ok()?;
         let (mut position, mut flushed, mut next) = (0_usize, 0, first);
         while let Some(header) = bytes.get(position..).and_then(|rest| BatchHeader::parse(rest).ok()) {

@@ -1,55 +1,58 @@
 //! The beginning of a run: everything drawn from its seed, and the first things to happen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use millrace_metadata::config::BrokerConfig;
 use millrace_storage::{FaultPlan, SimDisk};
-use millrace_types::{Instant, Now};
+use millrace_types::BrokerId;
 
-use super::{BEGIN, HEAL, Phase, WALL, World};
-use crate::broker::Happening;
+use super::machine::Machine;
+use super::wire::Wires;
+use super::{BEGIN, HEAL, Phase, World, founding};
+use crate::broker::{Clock, Happening};
 use crate::dice::Dice;
 use crate::history::{History, Part};
 use crate::invariant::epochs::Epochs;
-use crate::invariant::watermark::Watermarks;
-use crate::options::Options;
+use crate::options::{Options, Profile};
 use crate::queue::Queue;
 use crate::trace::Trace;
 
 impl World {
-    pub(super) fn new(seed: u64, print: bool) -> Self {
+    pub(super) fn new(seed: u64, profile: Profile, print: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let options = Options::draw(&mut dice.split());
+        let options = Options::draw(&mut dice.split(), profile);
         let mut trace = Trace::new(print);
         trace.line(0, format_args!("seed {seed} {options}"));
         let plan = FaultPlan { write_back_percent: options.write_back_percent, ..FaultPlan::default() };
+        let queue = Queue::new(dice.split());
+        let (port_dice, fault_dice, net_dice) = (dice.split(), dice.split(), dice.split());
+        let ids = 1..=i32::try_from(options.cluster.brokers).unwrap_or(1);
+        let mut brokers: Vec<Machine> =
+            ids.map(|id| Machine::new(BrokerId(id), SimDisk::new(dice.number(), plan.clone()))).collect();
+        for machine in &mut brokers {
+            machine.clock.drift = options.cluster.drift.draw(&mut dice);
+        }
+        let cluster = founding::found(&options, &mut dice);
         Self {
-            config: config(&options),
-            now: Now { instant: Instant::from_micros(BEGIN), wall: WALL },
-            wall_offset: 0,
-            queue: Queue::new(dice.split()),
+            now: Clock::default().now(BEGIN),
+            ahead: 0,
+            queue,
             trace,
-            port_dice: dice.split(),
-            fault_dice: dice.split(),
-            net_dice: dice.split(),
-            channels: BTreeMap::new(),
-            notices: Vec::new(),
-            disk: SimDisk::new(dice.number(), plan),
-            tainted: false,
-            haunted: false,
-            power_armed: false,
-            process: None,
+            port_dice,
+            fault_dice,
+            net_dice,
+            cluster,
+            brokers,
+            wires: Wires::default(),
             starts: 0,
-            boot: 1,
-            opened_in: BTreeMap::new(),
-            unflushable: BTreeSet::new(),
             names: BTreeMap::new(),
             seats: Vec::new(),
             links: BTreeMap::new(),
             next_link: 0,
             history: History::default(),
-            watermarks: Watermarks::default(),
             epochs: Epochs::default(),
+            ghosts: BTreeMap::new(),
+            calm_since: 0,
             phase: Phase::Founding,
             deadline: BEGIN + HEAL,
             events: 0,
@@ -66,15 +69,17 @@ impl World {
             }
         }
         self.seat_admin();
-        self.after(0, Happening::Start);
+        for at in 0..self.brokers.len() {
+            self.after(0, Happening::Start(at));
+        }
         self.after(0, Happening::Look);
     }
 }
 
-/// The broker's configuration.
-fn config(options: &Options) -> BrokerConfig {
+/// A broker's configuration.
+pub(super) fn config(options: &Options, broker: BrokerId) -> BrokerConfig {
     let values = [
-        ("node.id", "1".to_owned()),
+        ("node.id", broker.to_string()),
         ("auto.create.topics.enable", "false".to_owned()),
         ("group.initial.rebalance.delay.ms", "20".to_owned()),
         ("group.min.session.timeout.ms", "100".to_owned()),

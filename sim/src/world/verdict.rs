@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_client::record::Batches;
+use millrace_metadata::Image;
 use millrace_node::PartitionView;
 use millrace_types::Offset;
 
@@ -39,6 +40,7 @@ impl World {
             Phase::Asking if through => self.verdict(),
             _ => {}
         }
+        self.check_leaders();
         if late && self.phase != Phase::Done {
             let missing = self.missing().unwrap_or_else(|| "the broker is not ready".to_owned());
             self.history.violated("liveness", format!("not healed in time: {missing}"));
@@ -48,9 +50,11 @@ impl World {
             self.trace.line(self.micros(), format_args!("missing {missing:?}"));
         }
         // An operator restarts a broker that has lost a disk operation: nothing else brings it back.
-        let hurt = self.process.as_ref().is_some_and(crate::broker::Process::is_hurt) && !self.damaged_only();
-        if hurt && self.fault_dice.chance(10) {
-            self.crash(false);
+        for at in 0..self.brokers.len() {
+            let hurt = self.brokers[at].process.as_ref().is_some_and(crate::broker::Process::is_hurt);
+            if hurt && !self.damaged_only(at) && self.fault_dice.chance(10) {
+                self.crash(at, false);
+            }
         }
         if self.phase != Phase::Done {
             self.after(LOOK, Happening::Look);
@@ -58,53 +62,73 @@ impl World {
     }
 
     /// Whether what is hurt is hurt by rot, which no restart heals.
-    fn damaged_only(&self) -> bool {
-        let Some(process) = &self.process else { return true };
+    fn damaged_only(&self, at: usize) -> bool {
+        let Some(process) = &self.brokers[at].process else { return true };
         let healthy = |view: &&Arc<PartitionView>| view.readable_end() == i64::MAX;
         let failed: Vec<_> = process.views().filter(|view| !healthy(view)).map(|view| view.partition).collect();
         let rotten =
             |part: Option<Part>| part.and_then(|part| self.history.parts.get(&part)).is_some_and(|known| known.damaged);
-        !failed.is_empty() && failed.into_iter().all(|partition| rotten(self.part(partition))) && !process.is_closed()
+        !failed.is_empty()
+            && failed.into_iter().all(|partition| rotten(self.part(at, partition)))
+            && !process.is_closed()
     }
 
     fn founded(&self) -> bool {
-        let Some(process) = self.process.as_ref().filter(|process| process.is_ready()) else { return false };
-        let image = process.image();
-        self.options.topics.iter().all(|topic| image.topic(topic.name).is_some())
-            && self.history.churned.len() >= self.options.topics.len()
+        let topics = &self.options.topics;
+        let has = |image: &Image| topics.iter().all(|topic| image.topic(topic.name).is_some());
+        let ready = self
+            .brokers
+            .iter()
+            .all(|machine| machine.is_ready() && machine.process.as_ref().is_some_and(|process| has(&process.image())));
+        ready && (self.options.is_cluster() || self.history.churned.len() >= topics.len())
+    }
+
+    /// The view of whoever leads each partition of the topics that live through the run, in its latest epoch.
+    pub(super) fn leaders(&self) -> BTreeMap<Part, Arc<PartitionView>> {
+        let mut leaders: BTreeMap<Part, Arc<PartitionView>> = BTreeMap::new();
+        for (at, machine) in self.brokers.iter().enumerate() {
+            for view in machine.process.iter().flat_map(crate::broker::Process::views) {
+                let (Some(part), Some(epoch)) = (self.part(at, view.partition), view.leader_epoch()) else { continue };
+                if leaders.get(&part).and_then(|known| known.leader_epoch()).is_none_or(|known| known < epoch) {
+                    leaders.insert(part, Arc::clone(view));
+                }
+            }
+        }
+        leaders
     }
 
     /// The high watermarks of the topics that live through the run.
     fn ends(&self) -> BTreeMap<Part, Offset> {
-        let Some(process) = &self.process else { return BTreeMap::new() };
-        let end = |view: &Arc<PartitionView>| {
-            let part = self.part(view.partition)?;
-            let whole = self.history.parts.get(&part).is_some_and(|known| !known.damaged);
-            whole.then(|| (part, view.log.high_watermark()))
-        };
-        process.views().filter_map(end).collect()
+        let whole = |part: &Part| self.history.parts.get(part).is_some_and(|known| !known.damaged);
+        let leaders = self.leaders().into_iter().filter(|(part, _)| whole(part));
+        leaders.map(|(part, view)| (part, view.log.high_watermark())).collect()
     }
 
     fn missing(&mut self) -> Option<String> {
         let ends = self.ends();
-        self.seats.iter_mut().filter_map(|seat| seat.client.as_mut()).find_map(|client| client.missing(&ends))
+        let missing =
+            self.seats.iter_mut().filter_map(|seat| seat.client.as_mut()).find_map(|client| client.missing(&ends));
+        let unready = || {
+            let unready = self.brokers.iter().find(|machine| !machine.is_ready())?;
+            Some(format!("broker {} is not ready", unready.broker))
+        };
+        missing.or_else(unready).or_else(|| if self.options.copies() > 1 { self.apart() } else { None })
     }
 
     fn settled(&mut self) -> bool {
-        self.process.as_ref().is_some_and(crate::broker::Process::is_ready) && self.missing().is_none()
+        self.brokers.iter().all(super::machine::Machine::is_ready) && self.missing().is_none()
     }
 
     fn verdict(&mut self) {
         self.phase = Phase::Done;
-        let Some(process) = &self.process else { return };
+        let Some(process) = &self.brokers[0].process else { return };
         let mut logs = BTreeMap::new();
         let mut found = Vec::new();
-        for view in process.views() {
-            let Some(part) = self.part(view.partition) else { continue };
+        for (part, view) in self.leaders() {
             if self.history.parts.get(&part).is_some_and(|known| known.damaged) {
                 continue;
             }
-            match read_all(view) {
+            match read_all(&view) {
                 Ok(log) => drop(logs.insert(part, log)),
                 Err(why) => found.push(format!("{part}: {why}")),
             }

@@ -233,9 +233,11 @@ impl ProducerCore {
                 self.retry(now, place, batch, error);
             }
             _ if error.is_retriable() => {
+                // A leader that steps down says so for what it has appended too, and the next leader may keep that.
                 batch.possibly_written |= matches!(
                     code,
-                    ErrorCode::RequestTimedOut
+                    ErrorCode::NotLeaderOrFollower
+                        | ErrorCode::RequestTimedOut
                         | ErrorCode::NotEnoughReplicasAfterAppend
                         | ErrorCode::NetworkException
                         | ErrorCode::KafkaStorageError

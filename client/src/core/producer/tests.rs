@@ -339,6 +339,31 @@ fn delivery_ends_in_time_and_says_what_is_possible() {
 }
 
 #[test]
+fn a_leader_that_steps_down_may_have_written() {
+    for (code, expected) in [(ErrorCode::NotLeaderOrFollower, true), (ErrorCode::NotEnoughReplicas, false)] {
+        let mut net = Net::new(&[("t", &[(1, 1)])]);
+        let mut config = config();
+        config.client.request_timeout = Duration::from_secs(1);
+        config.delivery_timeout = Duration::from_secs(2);
+        config.client.retry_backoff = Duration::from_secs(3);
+        config.client.retry_backoff_max = Duration::from_secs(3);
+        let mut core = start(config, &mut net);
+        send(&mut core, &net, 0, "a");
+        net.run(&mut core);
+        identify(&mut core, &mut net, 7);
+        net.pass(&mut core, 5 * MILLI);
+        let sent = net.next();
+        net.answer(&mut core, &sent, reply(&sent, code, -1));
+        net.run(&mut core);
+        net.pass(&mut core, Duration::from_secs(3));
+        let outcome = outcomes(&mut core);
+        let possibly: Vec<bool> =
+            outcome.iter().map(|(_, result)| result.as_ref().expect_err("late").possibly_written()).collect();
+        assert_eq!(possibly, [expected], "{code}");
+    }
+}
+
+#[test]
 fn a_refused_record_is_not_tried_again() {
     let mut net = Net::new(&[("t", &[(1, 1)])]);
     let mut core = start(config(), &mut net);

@@ -1,0 +1,128 @@
+//! The sessions with the other brokers: what their core asks for, and the way between it and the replicas.
+//!
+//! What a replica says in a step is handed over as one turn, with the delay of any message between cores.
+
+use bytes::Bytes;
+use millrace_node::Core;
+use millrace_node::peer::LinkId;
+use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
+use millrace_node::replica::ReplicaEvent;
+use millrace_raft::{Message, ReplicaKey};
+use millrace_storage::SeenStart;
+use millrace_types::TopicPartition;
+
+use super::port::{Event, Port, Who};
+use super::process::Process;
+use super::{Notice, Sent};
+
+/// A response that leaves so many records unread is for a follower that is far behind.
+const FAR_BEHIND: i64 = 50;
+
+impl Process {
+    /// Tells the sessions something that came from the network.
+    pub fn tell_peers(&mut self, port: &mut Port<'_>, event: PeersEvent) {
+        self.peers(port, vec![event]);
+    }
+
+    /// Whether dials are answered.
+    #[must_use]
+    pub const fn listens(&self) -> bool {
+        self.registered
+    }
+
+    /// Ends the turn of a core: what it had to say leaves together.
+    pub(super) fn end_turn(&mut self, port: &mut Port<'_>, from: Who, mut turn: Vec<PeersEvent>) {
+        if !turn.is_empty() && !self.peers.is_alone() {
+            turn.push(PeersEvent::Flush);
+            port.mail(from, Who::Peers, Event::Peers(turn));
+        }
+    }
+
+    /// What a replica says to another, for the sessions.
+    pub(super) fn message(
+        &self,
+        partition: TopicPartition,
+        to: ReplicaKey,
+        message: Message,
+        records: Bytes,
+    ) -> PeersEvent {
+        let catch_up = match (&message, self.view(partition)) {
+            (Message::FetchResponse(response), Some(view)) => {
+                view.log.log_end() - response.position.offset > FAR_BEHIND
+            }
+            _ => false,
+        };
+        PeersEvent::Send { partition, to, message, records, catch_up }
+    }
+
+    /// Steps of the sessions.
+    pub(super) fn peers(&mut self, port: &mut Port<'_>, events: Vec<PeersEvent>) {
+        let mut effects = Vec::new();
+        for event in events {
+            self.peers.step(port.now, event, &mut effects);
+        }
+        for effect in effects {
+            self.carry_out(port, effect);
+        }
+    }
+
+    fn carry_out(&mut self, port: &mut Port<'_>, effect: PeersEffect) {
+        match effect {
+            PeersEffect::Dial { broker, shard, attempt } => self.sent.push(Sent::Dial { broker, shard, attempt }),
+            PeersEffect::Write { connection, frame } => {
+                self.sent.push(Sent::Write(connection, frame.to_bytes().slice(4..)));
+            }
+            PeersEffect::Keepalives { connection, every } => self.sent.push(Sent::Keepalives(connection, every)),
+            PeersEffect::Close { connection, why } => {
+                port.note(format_args!("closes {connection}: {why}"));
+                self.close(connection);
+            }
+            PeersEffect::Remember { token, seen } => {
+                let (incarnation, nonce) = (seen.start.incarnation, seen.start.nonce);
+                let seen = SeenStart { broker: seen.broker, directory: seen.directory, incarnation, nonce };
+                self.threads.remember(token, seen);
+            }
+            PeersEffect::Tell { partitions, news } => {
+                for partition in partitions {
+                    self.to_replica(port, partition, ReplicaEvent::from(news));
+                }
+            }
+            PeersEffect::Deliver { from, messages } => {
+                // I18: who was started again has nothing to say as who it was before.
+                if self.heard.get(&from.key.broker) != Some(&from) {
+                    let what = format!("{from:?} speaks to {}, which hears {:?}", self.broker(), self.heard);
+                    port.notices.push(Notice::Stray { what });
+                }
+                for message in messages {
+                    let (partition, event) = replica_event(from, self.broker(), message);
+                    self.to_replica(port, partition, event);
+                }
+            }
+            PeersEffect::Heard(peer) => {
+                let broker = self.broker();
+                port.note(format_args!("hears {} {}", peer.key.broker, peer.incarnation));
+                port.notices.push(Notice::Heard { peer: peer.key.broker, by: broker });
+                self.heard.insert(peer.key.broker, peer);
+            }
+            PeersEffect::Silent(broker) => {
+                port.note(format_args!("hears {broker} no longer"));
+                self.heard.remove(&broker);
+            }
+            PeersEffect::Refused { broker, by_remote, reason } => {
+                port.note(format_args!("{broker}: refused, {reason:?} by_remote={by_remote}"));
+            }
+            PeersEffect::Timer(at) => self.set_timer(port, Who::Peers, at),
+            // The metadata is the same everywhere from the beginning.
+            PeersEffect::Plane { .. } | PeersEffect::Ahead { .. } => {}
+        }
+    }
+
+    fn close(&mut self, connection: LinkId) {
+        self.sent.push(Sent::Close(connection));
+    }
+
+    #[expect(clippy::unused_self, reason = "one process, one way")]
+    fn to_replica(&self, port: &mut Port<'_>, partition: TopicPartition, event: ReplicaEvent) {
+        port.mail(Who::Peers, Who::Replica(partition), Event::Replica(partition, event));
+    }
+}

@@ -1,0 +1,171 @@
+//! White-box checks after each step of a replica.
+
+use std::sync::Arc;
+
+use millrace_node::PartitionView;
+use millrace_raft::{Raft, RoleKind};
+use millrace_types::{Offset, TopicPartition};
+
+use super::{Phase, World};
+use crate::broker::Process;
+use crate::history::{Part, Violation};
+use crate::invariant::{calm, completeness, copies, election, markers, matching, told};
+
+/// A partition with a live majority has a leader so soon after the faults.
+const LEADER_WITHIN: u64 = 10_000_000;
+
+impl World {
+    fn judge(&mut self, invariant: &'static str, partition: TopicPartition, result: Result<(), String>) {
+        let violated = |text: String| Violation { invariant, text: format!("{partition}: {text}") };
+        self.history.check(result.map_err(violated));
+    }
+
+    /// Looks at the replica of `partition` on the machine at `at`.
+    pub(super) fn watch(&mut self, at: usize, partition: TopicPartition) {
+        self.watch_view(at, partition);
+        if self.options.copies() > 1 {
+            self.watch_replica(at, partition);
+        }
+    }
+
+    /// What everybody is shown.
+    fn watch_view(&mut self, at: usize, partition: TopicPartition) {
+        let Some(process) = &self.brokers[at].process else { return };
+        let (number, broker) = (process.number(), process.broker());
+        let Some(view) = process.view(partition).cloned() else { return };
+        let follows = self.options.copies() > 1 && view.leader_epoch().is_none();
+        // A follower takes back what it cuts.
+        if !follows {
+            let result = self.brokers[at].watermarks.check(partition, view.log.high_watermark());
+            self.history.check(result);
+        }
+        let (intact, epoch) = (view.readable_end() == i64::MAX, view.leader_epoch());
+        let part = self.names.get(&partition).and_then(|part| self.history.parts.get_mut(part));
+        let damaged = part.is_some_and(|part| {
+            part.limited |= !intact;
+            part.damaged
+        });
+        // A damaged log is read in the epoch of the start before: it has no leader.
+        if let Some(epoch) = epoch.filter(|_| !damaged) {
+            let result = self.epochs.check(partition, epoch, broker, number);
+            self.history.check(result);
+        }
+    }
+
+    /// What the replica holds, and what it knows of the others.
+    fn watch_replica(&mut self, at: usize, partition: TopicPartition) {
+        let machine = &mut self.brokers[at];
+        let Some(process) = &machine.process else { return };
+        let Some(view) = process.view(partition).cloned() else { return };
+        let is_new = !machine.mirrors.contains_key(&partition);
+        let mirror = machine.mirrors.entry(partition).or_default();
+        let ghost = self.ghosts.entry(partition).or_default();
+        // What a failed disk cannot give any more was in the log all the same.
+        let intact = view.readable_end() == Offset::MAX;
+        let followed = mirror.follow(&view).and_then(|added| matching::check(ghost, mirror, &added));
+        if intact {
+            self.judge("matching", partition, followed);
+        }
+        let machine = &self.brokers[at];
+        let Some(raft) = machine.process.as_ref().and_then(|process| process.consensus(partition)) else { return };
+        let ghost = self.ghosts.entry(partition).or_default();
+        let begins = matching::check_epochs(ghost, raft);
+        let marked = if is_new { markers::check(raft, view.log.log_end()) } else { Ok(()) };
+        let leads = raft.role() == RoleKind::Leader;
+        self.judge("matching", partition, begins);
+        self.judge("markers", partition, marked);
+        if leads && intact {
+            self.watch_leader(at, partition, &view);
+        }
+    }
+
+    fn watch_leader(&mut self, at: usize, partition: TopicPartition, view: &Arc<PartitionView>) {
+        let part = self.names.get(&partition).cloned();
+        let machine = &self.brokers[at];
+        let raft = |process: &Process| process.consensus(partition).map(|raft| (raft.status(), raft.latest()));
+        let Some((status, latest)) = machine.process.as_ref().and_then(raft) else { return };
+        let Some(mirror) = machine.mirrors.get(&partition) else { return };
+        let ghost = self.ghosts.entry(partition).or_default();
+        let elected = election::check(ghost, status.epoch, machine.number());
+        let is_new = elected.as_ref().is_ok_and(|is_new| *is_new);
+        let durable = part.as_ref().and_then(|part| self.history.parts.get(part)).is_none_or(|known| known.durable);
+        let mut found = vec![("election", elected.map(drop))];
+        if is_new && status.unanimous && !durable {
+            // Every voter has elected it, as too few had kept all: what they all have lost is lost.
+            let end = status.epoch_start.unwrap_or(mirror.end);
+            ghost.lose(end);
+            if let Some(part) = &part {
+                self.history.lost(part, end);
+            }
+        }
+        if is_new {
+            found.push(("completeness", completeness::check_leader(ghost, mirror, status.epoch)));
+        }
+        found.push(("completeness", completeness::check_commit(ghost, mirror, &status)));
+        if status.recovering {
+            found.push(("unclean", Err(format!("{} leads and recovers", machine.broker))));
+        }
+        let others: Vec<_> = self.brokers.iter().filter_map(|other| other.mirrors.get(&partition)).collect();
+        let needed = self.copies_needed(part.as_ref());
+        let ghost = self.ghosts.entry(partition).or_default();
+        found.push(("copies", copies::check(ghost, mirror, &status, &others, needed)));
+        if let Some(known) = part.as_ref().and_then(|part| self.history.parts.get_mut(part)) {
+            known.told.clone_from(&ghost.high_watermarks);
+        }
+        if let Some(latest) = latest.filter(|_| view.tells_latest()) {
+            found.push(("told", told::check(ghost, status.epoch, latest)));
+        }
+        if self.options.faults.is_calm() {
+            found.push(("calm", calm::check(ghost)));
+        }
+        for (invariant, result) in found {
+            self.judge(invariant, partition, result);
+        }
+    }
+
+    fn copies_needed(&self, part: Option<&Part>) -> usize {
+        let topic = part.and_then(|part| self.options.topics.iter().find(|topic| topic.name == part.topic));
+        let wanted = topic.map_or(1, |topic| usize::try_from(topic.min_in_sync).unwrap_or(1));
+        wanted.min(self.brokers.len())
+    }
+
+    /// After the faults every partition soon has a leader.
+    pub(super) fn check_leaders(&mut self) {
+        if !self.options.is_cluster() || self.phase != Phase::Healing || self.micros() < self.calm_since + LEADER_WITHIN
+        {
+            return;
+        }
+        let leaders = self.leaders();
+        let missing = self.history.parts.iter().find(|(part, known)| !known.damaged && !leaders.contains_key(*part));
+        if let Some(part) = missing.map(|(part, _)| part.clone()) {
+            let states = self.replicas_of(&part);
+            self.history.violated("leader", format!("{part} has none so long after the faults: {states}"));
+        }
+    }
+
+    /// The replicas of a partition that do not hold what its leader holds; a dump of them for people.
+    pub(super) fn apart(&self) -> Option<String> {
+        let leaders = self.leaders();
+        let whole = |part: &Part| self.history.parts.get(part).is_some_and(|known| !known.damaged);
+        let behind = |part: &Part, leader: &PartitionView| {
+            let views = self.brokers.iter().filter_map(|machine| machine.process.as_ref()?.view(leader.partition));
+            let same = |view: &Arc<PartitionView>| {
+                (view.log.log_end(), view.log.high_watermark()) == (leader.log.log_end(), leader.log.log_end())
+            };
+            let mut views = views.filter(|view| !same(view));
+            views.next().map(|_| format!("replicas of {part} are apart: {}", self.replicas_of(part)))
+        };
+        leaders.iter().filter(|(part, _)| whole(part)).find_map(|(part, leader)| behind(part, leader))
+    }
+
+    /// The state of the replicas of a partition, for people.
+    pub(super) fn replicas_of(&self, part: &Part) -> String {
+        let name = self.names.iter().find(|(_, name)| *name == part).map(|(partition, _)| *partition);
+        let Some(partition) = name else { return "not known".to_owned() };
+        let status = |process: &Process| process.consensus(partition).map(Raft::status);
+        let one = |machine: &super::machine::Machine| {
+            format!("{}: {:?}", machine.broker, machine.process.as_ref().and_then(status))
+        };
+        self.brokers.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+}
