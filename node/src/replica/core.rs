@@ -56,6 +56,8 @@ pub struct Replica {
     pub(super) min_in_sync: usize,
     pub(super) puts: Puts,
     pub(super) cut: Cut,
+    /// The offsets that were lost to damage when the log was opened, until they have been fetched again.
+    pub(super) lost: Option<std::ops::Range<Offset>>,
     /// The records of the fetch response that is being received.
     pub(super) incoming: Option<Bytes>,
     /// Whether a follower asks again when the epochs that are being put are durable.
@@ -116,6 +118,7 @@ impl Replica {
             log: parts.log,
             puts: Puts::default(),
             cut: Cut::None,
+            lost: None,
             incoming: None,
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
@@ -204,9 +207,9 @@ impl Core for Replica {
                 self.configure(now, out);
             }
             ReplicaEvent::Peer { envelope, records } => self.receive(now, *envelope, records, out),
-            ReplicaEvent::SessionUp(peer) => self.tell_running(now, Event::SessionUp(peer), out),
+            ReplicaEvent::SessionUp(peer) => self.tell_of_session(now, Event::SessionUp(peer), out),
             ReplicaEvent::SessionDown { broker, heard } => {
-                self.tell_running(now, Event::SessionDown { broker, heard }, out);
+                self.tell_of_session(now, Event::SessionDown { broker, heard }, out);
             }
             ReplicaEvent::Refetch => self.tell_running(now, Event::Refetch, out),
             ReplicaEvent::Hint { leader, epoch } => self.tell_running(now, Event::Hint { leader, epoch }, out),

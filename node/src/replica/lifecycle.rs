@@ -24,10 +24,15 @@ impl Replica {
         let recovery = self.recovery.take().unwrap_or_default();
         self.report(&recovery);
         self.next_check = now.instant.after(self.first_check());
-        if let Some(rot) = &recovery.damaged {
-            return self.start_damaged(rot);
+        match &recovery.damaged {
+            Some(rot) if self.is_alone() => self.start_damaged(rot),
+            Some(rot) => self.salvage(rot, out),
+            None => self.take_part(now, recovery.flush, out),
         }
-        let Recovery { flush, .. } = recovery;
+    }
+
+    /// Takes part in the consensus from here on.
+    pub(super) fn take_part(&mut self, now: Now, flush: Option<FlushWork>, out: &mut Vec<ReplicaEffect>) {
         self.tell(now, Event::Start, out);
         self.phase = Phase::Running;
         self.note_epochs(out);
@@ -139,6 +144,7 @@ impl Replica {
                 self.cut = Cut::None;
                 self.tell_running(now, Event::CutDone { end }, out);
             }
+            Purpose::Salvage => self.salvage_noted(now, out),
             Purpose::Epochs => self.unknown_epochs = false,
             Purpose::Delete { from, start, deadline } => {
                 self.raise_start(now, start, out);

@@ -24,6 +24,7 @@ mod operations;
 mod promises;
 mod purgatory;
 mod puts;
+mod salvage;
 mod serve;
 mod settle;
 #[cfg(test)]

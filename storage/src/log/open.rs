@@ -43,7 +43,7 @@ impl Log {
         let mut flush = FlushState::new(opened.flushed);
         let shared = Shared::new(opened.segments, opened.epochs, opened.start, opened.end);
         if let Some(rot) = &recovery.damaged {
-            shared.damage.get_or_init(|| Box::new(rot.clone()));
+            shared.damage.store(Some(Arc::new(rot.clone())));
         } else {
             flush.recovered(&shared.segments.load(), now.instant);
             let work = flush.take(opened.end, latest_epoch, &home)?;

@@ -34,7 +34,7 @@ impl Log {
     /// Records at or above `high_watermark` are never deleted.
     pub fn maintain(&mut self, now: Now, high_watermark: Offset) -> Maintenance {
         let mut care = Maintenance { jobs: self.due_removals(now.instant), ..Maintenance::default() };
-        if self.is_poisoned() || self.shared.damage.get().is_some() {
+        if self.is_poisoned() || self.shared.damage.load().is_some() {
             return care;
         }
         self.producers.expire(now.wall, self.config.producer_expiration_ms);

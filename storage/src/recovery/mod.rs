@@ -4,6 +4,7 @@ mod epochs;
 mod files;
 mod open;
 mod scan;
+mod sealed;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use millrace_types::{LeaderEpoch, Offset};
 use crate::flusher::FlushWork;
 use crate::qstate::{PartitionState, QRecord};
 
-pub(crate) use files::{remove_segment, remove_snapshots_above};
+pub(crate) use files::{remove_segment, remove_segments_but, remove_snapshots_above};
 pub(crate) use open::open;
 pub(crate) use scan::{Bad, Expected, scan};
 

@@ -27,7 +27,7 @@ pub use open::OpenSegments;
 pub(crate) use read::{Found, Range as ReadRange};
 pub(crate) use search::{Pages, Searched, Stamped};
 pub(crate) use walk::Walk;
-pub(crate) use whole_file::{read_whole, remove_if_there, sidecar_summary, write_whole};
+pub(crate) use whole_file::{read_whole, remove_if_there, sidecar_head, write_whole};
 
 /// A segment. Its owner appends to it, any number of readers read; nothing it holds open survives without use, see
 /// [`OpenSegments`].

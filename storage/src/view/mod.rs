@@ -9,6 +9,7 @@ use std::sync::Arc;
 use millrace_types::{LeaderEpoch, Offset};
 
 use crate::epoch_cache::EpochCache;
+use crate::recovery::Rot;
 use crate::segment::{Found, ReadRange, Segment};
 
 pub use by_time::ByTime;
@@ -89,8 +90,10 @@ impl LogView {
     /// See [`ReadError`].
     pub fn read(&self, from: Offset, upto: Offset, max_bytes: usize, at_least_one: bool) -> Result<Slice, ReadError> {
         let (start, end) = (self.log_start(), self.log_end());
-        if let Some(rot) = self.shared.damage.get().filter(|rot| from >= rot.offset) {
-            return Err(ReadError::Damaged(rot.clone()));
+        if let Some(rot) = &*self.shared.damage.load()
+            && from >= rot.offset
+        {
+            return Err(ReadError::Damaged(Box::new(Rot::clone(rot))));
         }
         if from < start || from > end {
             return Err(ReadError::OutOfRange { start, end });

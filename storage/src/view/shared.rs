@@ -1,9 +1,9 @@
 //! What the owner of a log and its readers share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use millrace_types::Offset;
 use parking_lot::RwLock;
 
@@ -19,8 +19,8 @@ pub(crate) type Segments = Vec<Arc<Segment>>;
 pub(crate) struct Shared {
     pub(crate) segments: ArcSwap<Segments>,
     pub(crate) epochs: RwLock<EpochCache>,
-    /// Set once, by recovery.
-    pub(crate) damage: OnceLock<Box<Rot>>,
+    /// Set by recovery, until the log is cut to it.
+    pub(crate) damage: ArcSwapOption<Rot>,
     start: AtomicI64,
     end: AtomicI64,
     high_watermark: AtomicI64,
@@ -35,7 +35,7 @@ impl Shared {
         Arc::new(Self {
             segments: ArcSwap::from_pointee(segments),
             epochs: RwLock::new(epochs),
-            damage: OnceLock::new(),
+            damage: ArcSwapOption::empty(),
             start: AtomicI64::new(start),
             end: AtomicI64::new(end),
             high_watermark: AtomicI64::new(start),

@@ -2,6 +2,7 @@
 
 mod commit;
 mod crash;
+mod damage;
 mod failure;
 mod faults;
 mod lifecycle;
