@@ -13,6 +13,8 @@ use super::early::Early;
 use super::promises::Promises;
 use super::purgatory::Purgatory;
 use super::puts::Puts;
+use super::salvage::Lost;
+use super::upkeep::Upkeep;
 use super::watchers::Watchers;
 use super::{ReplicaEffect, ReplicaEvent, consensus};
 use crate::core::Core;
@@ -57,7 +59,8 @@ pub struct Replica {
     pub(super) puts: Puts,
     pub(super) cut: Cut,
     /// The offsets that were lost to damage when the log was opened, until they have been fetched again.
-    pub(super) lost: Option<std::ops::Range<Offset>>,
+    pub(super) lost: Option<Lost>,
+    pub(super) upkeep: Upkeep,
     /// The records of the fetch response that is being received.
     pub(super) incoming: Option<Bytes>,
     /// Whether a follower asks again when the epochs that are being put are durable.
@@ -119,6 +122,7 @@ impl Replica {
             puts: Puts::default(),
             cut: Cut::None,
             lost: None,
+            upkeep: Upkeep::default(),
             incoming: None,
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
@@ -200,6 +204,7 @@ impl Core for Replica {
             ReplicaEvent::Flushed { upto, result, .. } => self.flushed(now, upto, result, out),
             ReplicaEvent::PutDone { token, result } => self.put_done(now, token, result, out),
             ReplicaEvent::Prepared(prepared) => self.log.prepared(prepared),
+            ReplicaEvent::Upkept(upkept) => self.upkept(now, upkept, out),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Configure { log, min_in_sync } => {
                 self.log.set_config(*log);

@@ -16,6 +16,7 @@ mod cut;
 mod early;
 mod event;
 mod follower;
+mod heal;
 mod invariants;
 mod leadership;
 mod lifecycle;
@@ -29,6 +30,7 @@ mod serve;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod watchers;
 
 pub use self::core::{Replica, ReplicaParts};

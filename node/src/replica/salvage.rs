@@ -5,14 +5,25 @@
 //! that never held more. The start is another incarnation than the one that gave the acknowledgements, which is why nobody
 //! counts those any more (rule R12).
 
-use millrace_storage::{LogError, QRecord, Rot};
-use millrace_types::Now;
+use std::ops::Range;
+
+use millrace_storage::{Cause, LogError, QRecord, Rot};
+use millrace_types::{Now, Offset};
 
 use super::core::Phase;
 use super::cut::Cut;
 use super::mutation::{Mutation, broken};
 use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
+
+/// What damage has taken away when the log was opened.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// Offsets that were flushed.
+    range: Range<Offset>,
+    /// Bytes that are left.
+    kept: u64,
+}
 
 impl Replica {
     /// Notes that the replica recovers and where its log is cut; the cut follows when both are durable.
@@ -30,7 +41,8 @@ impl Replica {
             debug_assert!(false, "damage was found");
             return;
         };
-        self.lost = Some(rot.offset..rot.flushed);
+        self.log.upkeep().found(Cause::Start, 0);
+        self.lost = Some(Lost { range: rot.offset..rot.flushed, kept: self.log.size_bytes() });
         let recovering = QRecord::Recovering { tp: self.partition, recovering: true };
         let noted = (!broken(Mutation::CutBeforeRecovering)).then_some(recovering);
         let records = noted.into_iter().chain(truncation.records.iter().cloned()).collect();
@@ -63,7 +75,10 @@ impl Replica {
         let (partition, end) = (self.partition, self.log.log_end());
         match self.lost.take() {
             Some(lost) => {
-                tracing::info!(%partition, from = lost.start, to = lost.end, end, "damage has been repaired from other replicas");
+                let Range { start: from, end: to } = lost.range;
+                let bytes = self.log.size_bytes().saturating_sub(lost.kept);
+                tracing::info!(%partition, from, to, end, bytes, "damage has been repaired from other replicas");
+                self.log.upkeep().repaired(Cause::Start, bytes);
             }
             None => tracing::info!(%partition, end, "what was lost has been fetched again"),
         }

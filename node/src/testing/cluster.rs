@@ -255,6 +255,7 @@ impl Cluster {
                 ReplicaEffect::Put { token, records } => self.ask(at, Work::Put(partition, token, records)),
                 ReplicaEffect::Flush(work) => self.ask(at, Work::Flush(partition, work)),
                 ReplicaEffect::Prepare(job) => self.ask(at, Work::Prepare(partition, job)),
+                ReplicaEffect::Upkeep(job) => self.ask(at, Work::Upkeep(partition, job)),
                 ReplicaEffect::Run(job) => self.ask(at, Work::Run(job)),
                 ReplicaEffect::Answer { to, answer } => {
                     assert!(self.answers.insert(to.token, answer).is_none(), "a call is answered once");

@@ -52,8 +52,20 @@ impl Log {
         shared.set_first_undecided(opened.producers.first_undecided());
         let ahead = Ahead::new(opened.unfinished);
         let (producers, poison, removed) = (opened.producers, Poison::default(), VecDeque::new());
-        let log =
-            Self { home, partition, config, shared, active, latest_epoch, producers, flush, poison, ahead, removed };
+        let log = Self {
+            home,
+            partition,
+            config,
+            shared,
+            active,
+            latest_epoch,
+            producers,
+            flush,
+            poison,
+            ahead,
+            scrub_at: None,
+            removed,
+        };
         Ok((log, recovery))
     }
 }

@@ -160,6 +160,7 @@ fn newest(segment: &Arc<Segment>) -> Timestamp {
 
 /// Removes the files of a segment, and the producer snapshot at its start unless that is the newest one.
 fn remove_files(home: &Home, segment: &Arc<Segment>) {
+    segment.end_life();
     let snapshot = file_name(segment.base(), FileKind::Snapshot);
     let is_newer = |name: &str| {
         parse_file_name(name).is_some_and(|(offset, kind)| kind == FileKind::Snapshot && offset > segment.base())

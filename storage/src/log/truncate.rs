@@ -128,6 +128,9 @@ impl Log {
         let empties = to == self.log_start() || truncation.reset.is_some();
         let keeps = if empties { 0 } else { kept.iter().take_while(|s| s.base() < to).count() };
         let later = kept.split_off(keeps);
+        for segment in later.iter().chain(kept.last()) {
+            segment.end_life();
+        }
         // What the producers of a log were that begins anew is unknown.
         let snapshots_above = if truncation.reset.is_some() { -1 } else { to };
         self.remove_later(snapshots_above, kept.last(), &later)?;

@@ -4,6 +4,7 @@ mod by_time;
 mod shared;
 mod slice;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use millrace_types::{LeaderEpoch, Offset};
@@ -25,6 +26,11 @@ pub struct LogView {
 impl LogView {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> Segments {
+        self.shared.segments.load().as_ref().clone()
     }
 
     /// The first offset that can be read.
@@ -77,6 +83,12 @@ impl LogView {
         self.shared.epochs.read().epoch_at(offset)
     }
 
+    /// Offsets whose records are damaged and wait for their repair.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<Range<Offset>> {
+        self.shared.holes()
+    }
+
     /// A copy of the leader epochs.
     #[must_use]
     pub fn epochs(&self) -> EpochCache {
@@ -103,6 +115,8 @@ impl LogView {
         if from >= upto {
             return Ok(empty);
         }
+        let upto =
+            self.shared.readable(from, upto).map_err(|hole| ReadError::Hole { from: hole.start, to: hole.end })?;
         let segments = self.shared.segments.load();
         let Some(segment) = containing(&segments, from) else { return Ok(empty) };
         let range = ReadRange { from, upto, max_bytes, at_least_one };

@@ -28,7 +28,11 @@ pub(super) fn write(cluster: &mut Cluster, n: usize) -> Offset {
 
 /// Three replicas with the same records in several segments.
 pub(super) fn written(seed: u64, records: usize) -> Cluster {
-    let mut cluster = Cluster::led(seed, 3, small_segments(), 2);
+    written_with(seed, records, small_segments())
+}
+
+pub(super) fn written_with(seed: u64, records: usize, config: LogConfig) -> Cluster {
+    let mut cluster = Cluster::led(seed, 3, config, 2);
     for n in 0..records {
         assert_eq!(write(&mut cluster, n), n as Offset);
     }

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod failure;
 mod faults;
+mod heal;
 mod lifecycle;
 mod peers;
 mod records;
