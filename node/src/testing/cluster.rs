@@ -69,7 +69,7 @@ pub(crate) struct Cluster {
     pub(crate) lost: Vec<(usize, usize, &'static str)>,
     /// Records on their way to this broker are damaged, so many times.
     pub(crate) damage: Option<(usize, u64)>,
-    partition: TopicPartition,
+    pub(crate) partition: TopicPartition,
     config: LogConfig,
     membership: Membership,
     /// Ways that are cut, each in one direction.

