@@ -49,6 +49,9 @@ impl Segment {
     pub(crate) fn floor_of(self: &Arc<Self>, offset: Offset) -> (u64, Offset) {
         let content = self.content().read();
         let entry = content.index().map(|index| index.floor_offset(self.relative(offset)));
-        entry.map_or((0, self.base()), |entry| (u64::from(entry.position), self.base() + i64::from(entry.relative)))
+        entry.map_or_else(
+            || (0, self.base()),
+            |entry| (u64::from(entry.position), self.base() + i64::from(entry.relative)),
+        )
     }
 }

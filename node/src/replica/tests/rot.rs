@@ -113,9 +113,7 @@ impl History {
         let file = disk.open(&log_file(&dir, sealed[chosen]), 0).expect("there");
         self.hurt += 1;
         match self.cluster.dice.roll(4) {
-            0 if file.len() > 0 => {
-                file.truncate(self.cluster.dice.roll(file.len())).expect("cut");
-            }
+            0 => file.truncate(file.len() / 3).expect("cut"),
             1 => file.zero(0..file.len()).expect("zeroed"),
             _ => {
                 let position = self.cluster.dice.roll(file.len().clamp(1, 500));
