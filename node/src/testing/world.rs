@@ -390,6 +390,7 @@ impl World {
                     self.storage.work.push_back(Work::Put(partition, token, records));
                 }
                 ReplicaEffect::Flush(work) => self.storage.work.push_back(Work::Flush(partition, work)),
+                ReplicaEffect::Upkeep(job) => self.storage.work.push_back(Work::Upkeep(partition, job)),
                 ReplicaEffect::Prepare(job) => self.storage.work.push_back(Work::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.storage.work.push_back(Work::Run(job)),
                 ReplicaEffect::Answer { to, answer } => self.answer(to, Answer::Partition(answer)),

@@ -252,6 +252,7 @@ impl Process {
                 ReplicaEffect::Put { token, records } => self.threads.put(partition, token, records),
                 ReplicaEffect::Flush(work) => self.threads.flush(partition, work),
                 ReplicaEffect::Prepare(job) => self.threads.job(Job::Prepare(partition, job)),
+                ReplicaEffect::Upkeep(job) => self.threads.job(Job::Upkeep(partition, job)),
                 ReplicaEffect::Run(job) => self.threads.job(Job::Run(job)),
                 ReplicaEffect::Answer { to, answer } => {
                     if let PartitionAnswer::Refused { error, .. } = &answer {
