@@ -1,8 +1,8 @@
 //! The end of a broker: asked for by a signal, done in steps, each of which leaves a state that is safe to stop in.
 //!
 //! ```text
-//! stop accepting -> answer what was asked -> close connections -> stop coordinators -> stop replicas (flush) -> stop storage threads
-//! -> clean-shutdown marker -> stop arbiters
+//! stop accepting -> answer what was asked -> close connections -> stop coordinators
+//! -> stop replicas (hand leadership over, flush) -> close the sockets to other brokers -> stop storage threads -> clean-shutdown marker -> stop arbiters
 //! ```
 //!
 //! A second signal ends the process at once; the next start then recovers as after a crash.
@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::actor::countdown::{Countdown, countdown};
 use crate::actor::parcel::{Order, Parcel};
 use crate::actor::threads::Arbiters;
+use crate::peer::thread::PeerThread;
 use crate::shared::Shared;
 
 /// How long clients get to take the answers to what they have asked.
@@ -63,6 +64,8 @@ pub(crate) struct Running {
     pub(crate) arbiters: Arbiters,
     /// The storage threads.
     pub(crate) storage: StorageThreads,
+    /// The thread of the sockets to other brokers, if there are any.
+    pub(crate) peers: Option<PeerThread>,
     /// The data directory; its lock is held until the process ends.
     pub(crate) data_dir: DataDir,
 }
@@ -84,6 +87,12 @@ impl Running {
         }
         let settled = everywhere(&self.shared, DRAIN, Order::StopGroups).await;
         let flushed = everywhere(&self.shared, FLUSH, Order::StopReplicas).await && settled;
+        // Leadership was handed over by then, and other brokers are to hear of it.
+        let peers = self.peers;
+        let ended = actix_rt::task::spawn_blocking(move || peers.map(PeerThread::stop)).await;
+        if ended.is_err() {
+            tracing::warn!("the sockets to other brokers were not closed in order");
+        }
         let storage = self.storage;
         let stopped = actix_rt::task::spawn_blocking(move || storage.handle().stop()).await;
         let durable = flushed && self.shared.is_flushed() && matches!(stopped, Ok(Ok(())));

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_node::replica::Promises;
+use millrace_node::peers::PeersEvent;
+use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Answer, Call, Caller, ReplyTo};
-use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery};
+use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::local::LocalRequest;
@@ -37,6 +38,10 @@ pub(crate) enum Parcel {
         /// What came back.
         answer: Answer,
     },
+    /// What replicas of one turn have for the sessions with other brokers, in its order.
+    Peers(Vec<PeersEvent>),
+    /// What the sessions have for replicas, in its order.
+    Replicas(Vec<(TopicPartition, ReplicaEvent)>),
     /// An order to the arbiter itself.
     Order(Order),
 }
@@ -137,6 +142,15 @@ pub(crate) enum Completion {
         caller: Caller,
         /// The caller's number for it.
         token: u64,
+    },
+    /// A start of another broker that was seen.
+    Remembered {
+        /// The number that the sessions have for it.
+        token: u64,
+        /// The start.
+        seen: SeenStart,
+        /// What came of it.
+        result: Result<(), DiskError>,
     },
     /// Records of the metadata store.
     Persisted {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use metrics::Gauge;
 use millrace_node::Caller;
-use millrace_storage::{FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, StorageHandle, StorageJob, WarmJob};
+use millrace_storage::{
+    FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, SeenStart, StorageHandle, StorageJob, WarmJob,
+};
 use millrace_types::TopicPartition;
 use parking_lot::Mutex;
 
@@ -32,6 +34,10 @@ enum Work {
         partition: TopicPartition,
         token: u64,
         records: Vec<QRecord>,
+    },
+    Remember {
+        token: u64,
+        seen: SeenStart,
     },
     /// The job is taken out by the storage thread that runs it; a refused one stays.
     Run(Arc<Mutex<Option<StorageJob>>>),
@@ -61,6 +67,11 @@ impl StoragePort {
     /// Makes records of a replica durable; completes as [`Completion::Put`].
     pub(crate) fn put(self: &Rc<Self>, partition: TopicPartition, token: u64, records: Vec<QRecord>) {
         self.submit(Work::Put { partition, token, records });
+    }
+
+    /// Remembers a start of another broker; completes as [`Completion::Remembered`].
+    pub(crate) fn remember(self: &Rc<Self>, token: u64, seen: SeenStart) {
+        self.submit(Work::Remember { token, seen });
     }
 
     /// Allocates ahead; completes as [`Completion::Prepared`].
@@ -131,6 +142,11 @@ impl StoragePort {
                 let (partition, token) = (*partition, *token);
                 let done = Box::new(move |result| inbox.complete(Completion::Put { partition, token, result }));
                 self.handle.put(records.clone(), done)
+            }
+            Work::Remember { token, seen } => {
+                let (token, seen) = (*token, *seen);
+                let done = Box::new(move |result| inbox.complete(Completion::Remembered { token, seen, result }));
+                self.handle.put(vec![QRecord::Seen(seen)], done)
             }
             Work::Run(job) => {
                 let name = job.lock().as_ref().map_or("job", StorageJob::name);

@@ -10,7 +10,8 @@ use super::pace::{Health, Jitter, Quota};
 use super::queue::is_response;
 use super::shard::{CONTROL, MAX_SHARDS, shard_of};
 use super::{
-    LocalBroker, MAX_FRAME, MAX_MESSAGES, Outgoing, PeerEffect, PeerEvent, PeerSettings, PlaneMessage, Remembered, Start,
+    LocalBroker, MAX_FRAME, MAX_MESSAGES, Outgoing, PeerEffect, PeerEvent, PeerSettings, PlaneMessage, Remembered,
+    Start,
 };
 use crate::core::Core;
 

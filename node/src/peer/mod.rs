@@ -49,7 +49,8 @@ pub use self::core::{Peer, PeerStatus};
 pub use campaigns::{Campaigns, SLICE, SLICES_IN_FLIGHT};
 pub use codec::{
     Hello, LENGTH_LEN, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, MAX_STARTS, Messages, PROTOCOL, PeerFrame, PeerMessage,
-    PeerWireError, Plane, PlaneMessage, Refusal, Start, decode, frame_size, hello_frame, keepalive_frame, refused_frame,
+    PeerWireError, Plane, PlaneMessage, Refusal, Start, decode, frame_size, hello_frame, keepalive_frame,
+    refused_frame,
 };
 pub use event::{LinkId, Outgoing, PeerEffect, PeerEvent, Remembered};
 pub use settings::{LocalBroker, PeerSettings};

@@ -161,11 +161,17 @@ impl Peer {
         match (link.state, frame) {
             (LinkState::Greeting { .. }, PeerFrame::Hello(hello)) => self.answered(now, shard, &hello, out),
             (_, PeerFrame::HelloRefused(reason)) => self.refused(now, shard, reason, out),
-            (LinkState::Confirming { .. }, frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_) | PeerFrame::Plane(_))) => {
+            (
+                LinkState::Confirming { .. },
+                frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_) | PeerFrame::Plane(_)),
+            ) => {
                 self.open(now, shard, connection, out);
                 self.taken(now, frame, out);
             }
-            (LinkState::Open { .. }, frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_) | PeerFrame::Plane(_))) => {
+            (
+                LinkState::Open { .. },
+                frame @ (PeerFrame::Keepalive { .. } | PeerFrame::Messages(_) | PeerFrame::Plane(_)),
+            ) => {
                 self.taken(now, frame, out);
             }
             _ => self.lose(now, shard, "a frame out of turn", true, out),

@@ -36,7 +36,8 @@ impl Silence {
 
     /// The broker is heard again: who has not been told of its silence.
     pub(super) fn end(&mut self, broker: BrokerId) -> Vec<Told> {
-        let of_it = |(partition, (silent, _)): (&TopicPartition, &(BrokerId, _))| (*silent == broker).then_some(*partition);
+        let of_it =
+            |(partition, (silent, _)): (&TopicPartition, &(BrokerId, _))| (*silent == broker).then_some(*partition);
         let late: Vec<TopicPartition> = self.untold.iter().filter_map(of_it).collect();
         for partition in &late {
             self.campaigns.done(*partition);

@@ -92,8 +92,14 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let sides = BTreeMap::from([(1, Side::new(1, 1)), (2, Side::new(2, 1))]);
-        let mut pair =
-            Self { now: at_ms(0), sides, mail: VecDeque::new(), timers: BTreeMap::new(), links: 0, refused: Vec::new() };
+        let mut pair = Self {
+            now: at_ms(0),
+            sides,
+            mail: VecDeque::new(),
+            timers: BTreeMap::new(),
+            links: 0,
+            refused: Vec::new(),
+        };
         for side in [1, 2] {
             pair.step(side, PeersEvent::Start);
         }
@@ -247,7 +253,10 @@ fn replicas_hear_of_a_lost_leader_slice_by_slice() {
     pair.crash();
     let told = pair.told();
     let (others, slices) = told.split_first().expect("all is told");
-    assert!(others.0 == (LED..LED + 10).map(tp).collect::<Vec<_>>() && is_down(others.1), "who is not led by it, at once");
+    assert!(
+        others.0 == (LED..LED + 10).map(tp).collect::<Vec<_>>() && is_down(others.1),
+        "who is not led by it, at once"
+    );
     assert_eq!(slices.iter().map(|(to, _)| to.len()).collect::<Vec<_>>(), [SLICE; SLICES_IN_FLIGHT]);
     assert!(slices.iter().all(|(_, news)| is_down(*news)));
     // One that waits hears of a leader from somebody else: it is told of the silence all the same.
@@ -311,7 +320,8 @@ fn a_stranger_is_refused() {
     let side = pair.sides.get_mut(&2).expect("lives");
     let frame = hello_frame(&hello).slice(LENGTH_LEN..);
     side.core.step(at_ms(1), PeersEvent::Accepted { connection: 99, frame }, &mut out);
-    let [PeersEffect::Write { connection: 99, frame }, PeersEffect::Close { connection: 99, .. }] = out.as_slice() else {
+    let [PeersEffect::Write { connection: 99, frame }, PeersEffect::Close { connection: 99, .. }] = out.as_slice()
+    else {
         panic!("{out:?}")
     };
     let answer = decode(frame.to_bytes().slice(LENGTH_LEN..)).expect("a frame");

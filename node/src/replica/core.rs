@@ -37,6 +37,8 @@ pub struct ReplicaParts {
     pub min_in_sync: usize,
     /// How often retention is checked (`log.retention.check.interval.ms`).
     pub check_interval: Duration,
+    /// How long another broker may be silent (`peer.session.timeout.ms`).
+    pub session_timeout: Duration,
 }
 
 /// The core of one replica.
@@ -71,6 +73,7 @@ pub struct Replica {
     pub(super) own: Purgatory,
     pub(super) watchers: Watchers,
     pub(super) check_interval: Duration,
+    pub(super) session_timeout: Duration,
     /// When the log is to be looked after.
     pub(super) next_check: Instant,
     /// When the host was last asked to call.
@@ -100,7 +103,7 @@ impl Replica {
     pub fn new(parts: ReplicaParts) -> Self {
         let view = Arc::new(PartitionView::new(parts.partition, parts.log.view()));
         let restored = parts.promises.restored(&parts.log, &parts.recovery, parts.first);
-        let settings = consensus::settings(parts.log.config(), parts.min_in_sync);
+        let settings = consensus::settings(parts.log.config(), parts.min_in_sync, parts.session_timeout);
         let seed = consensus::seed(parts.partition, parts.me);
         Self {
             partition: parts.partition,
@@ -123,6 +126,7 @@ impl Replica {
             own: Purgatory::default(),
             watchers: Watchers::default(),
             check_interval: parts.check_interval,
+            session_timeout: parts.session_timeout,
             next_check: Instant::NEVER,
             timer: Instant::NEVER,
         }
@@ -174,7 +178,7 @@ impl Replica {
 
     fn configure(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         if matches!(self.phase, Phase::Opened | Phase::Running | Phase::Stopping) {
-            let settings = consensus::settings(self.log.config(), self.min_in_sync);
+            let settings = consensus::settings(self.log.config(), self.min_in_sync, self.session_timeout);
             self.tell(now, Event::Configure(settings), out);
         }
     }

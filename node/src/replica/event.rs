@@ -122,6 +122,9 @@ pub enum ReplicaEffect {
         message: Message,
         /// The record batches that go with a fetch response, else nothing.
         records: Bytes,
+        /// Whether it is an answer to a follower that is far behind: more is there for it than it holds, and nobody waits
+        /// for it.
+        catch_up: bool,
     },
     /// Wake the replica at this moment; replaces the timer asked for before.
     Timer(Instant),

@@ -195,7 +195,7 @@ impl Replica {
         self.raft.step(millrace_types::Instant::ZERO, Event::Poisoned, &mut effects);
         for effect in effects {
             if let millrace_raft::Effect::Send { to, message } = effect {
-                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new() });
+                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new(), catch_up: false });
             }
         }
     }
@@ -245,7 +245,7 @@ impl Replica {
             }
             if self.phase == Phase::Stopping {
                 self.phase = Phase::Closing;
-                let flushing = consensus::settings(self.log.config(), self.min_in_sync);
+                let flushing = consensus::settings(self.log.config(), self.min_in_sync, self.session_timeout);
                 let settings = millrace_raft::Settings { flush: FlushMode::Durable, ..flushing };
                 self.tell(now, Event::Configure(settings), out);
                 if !self.puts.is_empty() {

@@ -20,7 +20,8 @@ impl Replica {
         let from = response.position.offset;
         let (records, end) = self.read(from, upto).unwrap_or_else(|| (Bytes::new(), from));
         response.limit(end);
-        out.push(ReplicaEffect::Send { to, message: Message::FetchResponse(response), records });
+        let catch_up = end < upto && !self.raft.in_sync_full().contains(&to);
+        out.push(ReplicaEffect::Send { to, message: Message::FetchResponse(response), records, catch_up });
     }
 
     /// Whole batches from `from` on, and where they end; `None` when they cannot be read: then the follower asks again.

@@ -259,7 +259,7 @@ impl Cluster {
                 ReplicaEffect::Answer { to, answer } => {
                     assert!(self.answers.insert(to.token, answer).is_none(), "a call is answered once");
                 }
-                ReplicaEffect::Send { to, message, records } => self.send(at, to, message, records),
+                ReplicaEffect::Send { to, message, records, .. } => self.send(at, to, message, records),
                 ReplicaEffect::Timer(due) => self.nodes[at].timer = due,
                 ReplicaEffect::Stopped => self.nodes[at].stopped = true,
             }

@@ -193,6 +193,7 @@ impl Process {
             first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]),
             min_in_sync: self.min_in_sync(partition),
             check_interval: settings.retention_check_interval,
+            session_timeout: settings.peer_session_timeout,
         });
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
