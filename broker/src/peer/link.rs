@@ -114,17 +114,17 @@ impl Link {
         let (read, write) = stream.split();
         let ended = {
             let mut writing = pin!(self.writing(&io, write));
-            let ended = tokio::select! {
-                () = self.ended.notified() => None,
-                ended = self.reading(&io, read, reader) => Some(ended),
-                ended = &mut writing => Some(ended),
+            let (ended, wrote) = tokio::select! {
+                () = self.ended.notified() => (Ok(()), false),
+                ended = self.reading(&io, read, reader) => (ended, false),
+                ended = &mut writing => (ended, true),
             };
-            if self.end.get() == End::Drain {
+            if self.end.get() == End::Drain && !wrote {
                 let _late = tokio::time::timeout(CLOSE_PATIENCE, writing).await;
             }
             ended
         };
-        if let Some(Err(error)) = &ended {
+        if let Err(error) = &ended {
             tracing::debug!(broker = %self.broker, connection = self.id, %error, "a connection has ended");
         }
         io.forget(self.id);
