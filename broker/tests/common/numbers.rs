@@ -89,6 +89,8 @@ pub fn produce(bootstrap: &str, progress: &Arc<Progress>) -> JoinHandle<u64> {
     config.delivery_timeout = DEADLINE * 2;
     config.client.reconnect_backoff = Duration::from_millis(10);
     config.client.reconnect_backoff_max = Duration::from_millis(50);
+    // A broker that halts is given up by those that ask it before the test is.
+    config.client.request_timeout = Duration::from_secs(2);
     config.client.retry_backoff = Duration::from_millis(10);
     config.client.retry_backoff_max = Duration::from_millis(50);
     let progress = Arc::clone(progress);
