@@ -36,6 +36,7 @@ pub struct Shared<'a> {
 pub struct Cluster {
     root: TempDir,
     clients: Vec<String>,
+    peers: Vec<String>,
     settings: Vec<String>,
     brokers: Vec<Option<Broker>>,
 }
@@ -43,19 +44,32 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` brokers that hold `topics`.
     pub fn start(count: usize, topics: &[Shared<'_>], settings: &[&str]) -> Self {
+        Self::start_by(count, topics, settings, |_, _, address| address.to_owned())
+    }
+
+    /// The same, where a broker looks for another one at the address that `way` makes of its own.
+    pub fn start_by(
+        count: usize,
+        topics: &[Shared<'_>],
+        settings: &[&str],
+        way: impl Fn(usize, usize, &str) -> String,
+    ) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let clients: Vec<String> = (0..count).map(|_| lasting_address()).collect();
-        let mut file = format!("cluster_id = \"{CLUSTER}\"\n");
+        let peers: Vec<String> = (0..count).map(|_| lasting_address()).collect();
         for id in 1..=count {
-            file.push_str(&format!("[[brokers]]\nid = {id}\npeer = \"{}\"\n", lasting_address()));
+            let seen = |(other, address): (usize, &String)| {
+                (other, if other == id { address.clone() } else { way(id, other, address) })
+            };
+            let file = cluster_file(CLUSTER, (1..).zip(&peers).map(seen));
+            std::fs::write(root.path().join(format!("{id}.toml")), file).expect("written");
         }
-        std::fs::write(root.path().join("cluster.toml"), file).expect("written");
         let records = records(&clients, topics);
         for id in 1..=count {
             make(&root.path().join(id.to_string()), id, &records);
         }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut cluster = Self { root, clients, settings, brokers: (0..count).map(|_| None).collect() };
+        let mut cluster = Self { root, clients, peers, settings, brokers: (0..count).map(|_| None).collect() };
         let starting: Vec<Starting> = (1..=count).map(|id| cluster.begin(id)).collect();
         for (at, starting) in starting.into_iter().enumerate() {
             cluster.brokers[at] = Some(starting.within(DEADLINE).unwrap_or_else(|starting| starting.give_up()));
@@ -67,7 +81,7 @@ impl Cluster {
     pub fn command(&self, id: usize) -> std::process::Command {
         let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
         let mut command = command_at(&self.clients[id - 1], &self.root.path().join(id.to_string()), &settings);
-        command.arg("--cluster-file").arg(self.root.path().join("cluster.toml"));
+        command.arg("--cluster-file").arg(self.root.path().join(format!("{id}.toml")));
         command.args(["--broker-id", &id.to_string()]);
         command
     }
@@ -79,6 +93,11 @@ impl Cluster {
     /// The folder of a broker's data.
     pub fn directory(&self, id: usize) -> std::path::PathBuf {
         self.root.path().join(id.to_string())
+    }
+
+    /// Where other brokers reach a broker.
+    pub fn peer(&self, id: usize) -> &str {
+        &self.peers[id - 1]
     }
 
     /// Where clients find the cluster.
@@ -94,6 +113,14 @@ impl Cluster {
     /// Ends a broker as `kill -9` does.
     pub fn kill(&mut self, id: usize) {
         self.brokers[id - 1].take().expect("it runs").kill();
+    }
+
+    /// How often a metric of a broker has counted, over all its labels.
+    pub fn metric(&self, id: usize, name: &str) -> f64 {
+        let (status, text) = self.broker(id).http("GET", "/metrics", "");
+        assert_eq!(status, 200);
+        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// Has a broker stop in order.
@@ -137,6 +164,12 @@ impl Cluster {
         let found = brokers.as_array().expect("a list").iter().find(|broker| broker["id"] == other);
         found.map_or(serde_json::Value::Null, |broker| broker["session"].clone())
     }
+}
+
+/// The text of a cluster file.
+pub fn cluster_file(cluster: &str, brokers: impl IntoIterator<Item = (usize, String)>) -> String {
+    let broker = |(id, address): (usize, String)| format!("[[brokers]]\nid = {id}\npeer = \"{address}\"\n");
+    format!("cluster_id = \"{cluster}\"\n{}", brokers.into_iter().map(broker).collect::<String>())
 }
 
 /// Identity of a broker's first data directory.
