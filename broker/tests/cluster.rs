@@ -51,7 +51,8 @@ fn survives(trouble: impl Fn(&mut Cluster, usize, &mut Draw, &Progress, &mut usi
     let producer = produce(&cluster.bootstrap(), &progress);
     let mut acknowledged = 0;
     for _ in 0..rounds {
-        acknowledged = progress.await_acknowledged(acknowledged + usize::try_from(1 + draw.below(2_000)).expect("small"));
+        acknowledged =
+            progress.await_acknowledged(acknowledged + usize::try_from(1 + draw.below(2_000)).expect("small"));
         let partition = usize::try_from(draw.below(PARTITIONS.unsigned_abs().into())).expect("small");
         let leader = cluster.leader(TOPIC, partition, None);
         trouble(&mut cluster, leader, &mut draw, &progress, &mut acknowledged);

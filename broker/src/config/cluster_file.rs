@@ -16,6 +16,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
+use millrace_node::ProducerIds;
 use millrace_types::BrokerId;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -26,6 +27,8 @@ use crate::error::StartError;
 
 /// The longest file, in bytes: no cluster has as many brokers.
 const MAX_FILE: u64 = 1 << 20;
+/// The highest number of a broker: producer ids hold it.
+const MAX_ID: i32 = ProducerIds::MAX_BROKER;
 /// The longest cluster id, in bytes: what a hello between brokers holds.
 const MAX_CLUSTER_ID: usize = 255;
 
@@ -178,8 +181,8 @@ impl<'a, 'i> Fields<'a, 'i> {
             return Err(self.wrong(value, key, "a number"));
         };
         match i32::from_str_radix(number.as_str(), number.radix()) {
-            Ok(id) if id >= 0 => Ok((BrokerId(id), value.span())),
-            _ => Err(refused(self.file, &value.span(), format!("`{key}` is a number from 0 to {}", i32::MAX))),
+            Ok(id) if (0..=MAX_ID).contains(&id) => Ok((BrokerId(id), value.span())),
+            _ => Err(refused(self.file, &value.span(), format!("`{key}` is a number from 0 to {MAX_ID}"))),
         }
     }
 

@@ -183,11 +183,8 @@ fn records(clients: &[String], topics: &[Shared<'_>]) -> Vec<Vec<u8>> {
     let mut changes = vec![Change::Genesis { cluster_id: CLUSTER.to_owned() }];
     for (at, address) in clients.iter().enumerate() {
         let (host, port) = address.rsplit_once(':').expect("host:port");
-        let endpoint = Endpoint {
-            listener: "PLAINTEXT".to_owned(),
-            host: host.to_owned(),
-            port: port.parse().expect("a port"),
-        };
+        let endpoint =
+            Endpoint { listener: "PLAINTEXT".to_owned(), host: host.to_owned(), port: port.parse().expect("a port") };
         changes.push(Change::RegisterBroker(Registered {
             id: id(at + 1),
             rack: None,
