@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use millrace_node::peer::PeerStatus;
+use millrace_node::replica::{ROOM_BOUND, Room};
 use millrace_storage::{Disk, OpenSegments, StorageHandle};
 use millrace_types::{BrokerId, DirectoryId};
 use tokio::sync::Notify;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) members: Option<Arc<ArcSwap<Members>>>,
     /// The queues to the sockets of other brokers and back; `None` for a broker that is alone.
     pub(crate) peer_queues: Option<(Arc<Orders>, Arc<Arrivals>)>,
+    /// What is queued for other brokers.
+    pub(crate) room: Arc<Room>,
     /// Replicas that were asked for and have no leader epoch yet.
     pub(crate) starting: Starting,
     /// The listener whose addresses requests of the process itself are answered with.
@@ -166,7 +169,10 @@ impl Shared {
             .as_ref()
             .and_then(|_| inboxes.get(placement.peers()))
             .map(|inbox| (Arc::<Orders>::default(), Arrivals::new(Arc::clone(inbox))));
+        let others = parts.members.iter().flat_map(|members| members.brokers.keys().copied());
+        let room = Arc::new(Room::new(others, ROOM_BOUND));
         Arc::new(Self {
+            room,
             clock: parts.clock,
             placement,
             node: parts.node,

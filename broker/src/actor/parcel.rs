@@ -143,6 +143,13 @@ pub(crate) enum Completion {
         /// The caller's number for it.
         token: u64,
     },
+    /// A cold range that a replica has records for followers in was read in.
+    ReplicaWarmed {
+        /// The partition.
+        partition: TopicPartition,
+        /// The replica's number for it.
+        token: u64,
+    },
     /// A start of another broker that was seen.
     Remembered {
         /// The number that the sessions have for it.

@@ -48,6 +48,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         min_in_sync: min_in_sync(&topic.settings),
         check_interval: settings.retention_check_interval,
         session_timeout: settings.peer_session_timeout,
+        room: Arc::clone(&shared.room),
     });
     let view = core.view();
     let mail = Rc::new(Mail::new(local.timers.slot(), || ReplicaEvent::Timer));
@@ -170,8 +171,10 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::Flush(work) => local.storage.flush(partition, work),
             ReplicaEffect::Prepare(job) => local.storage.prepare(partition, job),
             ReplicaEffect::Run(job) => local.storage.run(job),
+            ReplicaEffect::Warm { token, job } => local.storage.warm_replica(partition, token, job),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
             ReplicaEffect::Send { to, message, records, catch_up } if self.has_peers => {
+                local.shared.room.leave(to.broker, records.len());
                 local.tell_peers(PeersEvent::Send { partition, to, message, records, catch_up });
             }
             // A message may be lost, and nobody is there to take it.

@@ -170,6 +170,9 @@ impl PeersPorts {
     }
 
     fn report(&mut self, core: &Peers) {
+        for (broker, status) in core.status() {
+            self.local.shared.room.set_queued(broker, status.queued_bytes);
+        }
         let now = self.local.shared.clock.instant();
         if now >= self.report_at {
             self.report_at = now.after(REPORT);
@@ -181,6 +184,9 @@ impl PeersPorts {
 
 impl Ports<Charged> for PeersPorts {
     fn took(&mut self, event: &Arrival) {
+        if let PeersEvent::Send { to, records, .. } = &event.event {
+            self.local.shared.room.arrive(to.broker, records.len());
+        }
         self.flush |= matches!(event.event, PeersEvent::Send { .. } | PeersEvent::SendPlane { .. });
     }
 

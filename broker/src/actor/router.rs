@@ -68,6 +68,7 @@ impl Router {
                 }
             }
             Completion::Warmed { caller: Caller::Metadata, .. } => {}
+            Completion::ReplicaWarmed { partition, token } => replica(partition, ReplicaEvent::Warmed { token }),
             Completion::Remembered { token, seen, result } => peers::remembered(local, token, seen, result),
             Completion::Persisted { token, result } => {
                 if let Some(mail) = local.metadata.get() {

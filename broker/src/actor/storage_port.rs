@@ -91,6 +91,15 @@ impl StoragePort {
         }));
     }
 
+    /// Reads a cold range for a replica; completes as [`Completion::ReplicaWarmed`].
+    pub(crate) fn warm_replica(self: &Rc<Self>, partition: TopicPartition, token: u64, job: WarmJob) {
+        let inbox = Arc::clone(&self.inbox);
+        self.run(StorageJob::new("warm", move || {
+            job.run();
+            inbox.complete(Completion::ReplicaWarmed { partition, token });
+        }));
+    }
+
     /// Runs a job; what it has to report it reports itself.
     pub(crate) fn run(self: &Rc<Self>, job: StorageJob) {
         self.submit(Work::Run(Arc::new(Mutex::new(Some(job)))));

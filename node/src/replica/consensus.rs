@@ -62,7 +62,7 @@ impl Replica {
             Effect::Send { to, message } => {
                 out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new(), catch_up: false });
             }
-            Effect::Serve { to, response } => self.serve(to, response, out),
+            Effect::Serve { to, response } => self.serve(now, to, response, out),
             Effect::Append { upto, .. } => return Some(self.append_incoming(now, upto, out)),
             Effect::Truncate { .. } | Effect::Reset { .. } => self.carry_out_cut(out),
             Effect::RaiseLogStart { start } => self.follow_log_start(start, out),
@@ -139,6 +139,9 @@ impl Replica {
         if self.is_running() && self.refetch_at <= now.instant {
             self.refetch_at = millrace_types::Instant::NEVER;
             self.tell(now, Event::Refetch, out);
+        }
+        if self.warming.deadline() <= now.instant {
+            self.serve_crowded(now, out);
         }
         if self.is_running() && self.raft.deadline() <= now.instant {
             self.tell(now, Event::Timer, out);

@@ -13,8 +13,9 @@ use super::early::Early;
 use super::promises::Promises;
 use super::purgatory::Purgatory;
 use super::puts::Puts;
+use super::serve::Warming;
 use super::watchers::Watchers;
-use super::{ReplicaEffect, ReplicaEvent, consensus};
+use super::{ReplicaEffect, ReplicaEvent, Room, consensus};
 use crate::core::Core;
 use crate::directory::PartitionView;
 
@@ -39,6 +40,8 @@ pub struct ReplicaParts {
     pub check_interval: Duration,
     /// How long another broker may be silent (`peer.session.timeout.ms`).
     pub session_timeout: Duration,
+    /// How much may be queued for other brokers.
+    pub room: Arc<Room>,
 }
 
 /// The core of one replica.
@@ -66,6 +69,8 @@ pub struct Replica {
     pub(super) refetch_at: Instant,
     /// Whether a flush is under way; the next one is taken when it completes, with all that came in between.
     pub(super) flushing: bool,
+    /// Answers to followers that wait until their records are in memory.
+    pub(super) warming: Warming,
     pub(super) early: Early,
     /// Produce requests that wait for the high watermark (acks=all).
     pub(super) purgatory: Purgatory,
@@ -76,6 +81,7 @@ pub struct Replica {
     pub(super) watchers: Watchers,
     pub(super) check_interval: Duration,
     pub(super) session_timeout: Duration,
+    pub(super) room: Arc<Room>,
     /// When the log is to be looked after.
     pub(super) next_check: Instant,
     /// When the host was last asked to call.
@@ -123,6 +129,7 @@ impl Replica {
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
             flushing: false,
+            warming: Warming::default(),
             early: Early::default(),
             purgatory: Purgatory::default(),
             own: Purgatory::default(),
@@ -130,6 +137,7 @@ impl Replica {
             watchers: Watchers::default(),
             check_interval: parts.check_interval,
             session_timeout: parts.session_timeout,
+            room: parts.room,
             next_check: Instant::NEVER,
             timer: Instant::NEVER,
         }
@@ -201,6 +209,7 @@ impl Core for Replica {
             ReplicaEvent::Flushed { upto, result, .. } => self.flushed(now, upto, result, out),
             ReplicaEvent::PutDone { token, result } => self.put_done(now, token, result, out),
             ReplicaEvent::Prepared(prepared) => self.log.prepared(prepared),
+            ReplicaEvent::Warmed { token } => self.warmed(token, out),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Configure { log, min_in_sync } => {
                 self.log.set_config(*log);

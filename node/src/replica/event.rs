@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey};
-use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob};
+use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, WarmJob};
 use millrace_types::{BrokerId, Instant, LeaderEpoch, Offset};
 
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
@@ -39,6 +39,11 @@ pub enum ReplicaEvent {
         token: u64,
         /// What came of it.
         result: Result<(), DiskError>,
+    },
+    /// A cold range was read in.
+    Warmed {
+        /// The token of the `Warm` effect.
+        token: u64,
     },
     /// Space allocated ahead is ready.
     Prepared(Prepared),
@@ -105,6 +110,13 @@ pub enum ReplicaEffect {
     Flush(FlushWork),
     /// Allocate ahead on a storage thread; completes as [`ReplicaEvent::Prepared`].
     Prepare(PrepareJob),
+    /// Read a cold range on a storage thread; completes as [`ReplicaEvent::Warmed`].
+    Warm {
+        /// The replica's number for it.
+        token: u64,
+        /// The work.
+        job: WarmJob,
+    },
     /// Remove files and the like on a storage thread; nothing comes back.
     Run(StorageJob),
     /// An answer.

@@ -24,6 +24,7 @@ mod operations;
 mod promises;
 mod purgatory;
 mod puts;
+mod room;
 mod serve;
 mod settle;
 #[cfg(test)]
@@ -33,3 +34,4 @@ mod watchers;
 pub use self::core::{Replica, ReplicaParts};
 pub use event::{ReplicaEffect, ReplicaEvent};
 pub use promises::Promises;
+pub use room::{ROOM_BOUND, Room};

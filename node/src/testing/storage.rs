@@ -17,7 +17,7 @@ use super::cold::{ColdDisk, Memory};
 use super::{BROKER, DIRECTORY};
 use crate::call::ConnectionId;
 use crate::connection::ConnectionEvent;
-use crate::replica::{Promises, Replica, ReplicaEvent, ReplicaParts};
+use crate::replica::{Promises, Replica, ReplicaEvent, ReplicaParts, Room};
 
 /// Work for a storage thread.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) enum Work {
     Prepare(TopicPartition, PrepareJob),
     Run(StorageJob),
     Warm(ConnectionId, u64, WarmJob),
+    WarmReplica(TopicPartition, u64, WarmJob),
 }
 
 /// What comes back from finished work.
@@ -43,6 +44,8 @@ pub(crate) struct Storage {
     pub(crate) work: VecDeque<Work>,
     /// What logs opened on it find in memory.
     pub(crate) memory: Arc<Memory>,
+    /// What is queued for other brokers.
+    pub(crate) room: Arc<Room>,
     /// Number of flushes done.
     pub(crate) flushes: usize,
     /// Whose it is.
@@ -79,7 +82,8 @@ impl Storage {
         let boot = NewBoot { directory: key.directory, boot_id: format!("run {run}"), nonce: 7 };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let qstate = QState::open(&shared, Path::new(QSTATE_DIR), JournalOptions::default(), boot).expect("qstate");
-        Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), flushes: 0, key, run }
+        let room = Arc::new(Room::new((0..5).map(millrace_types::BrokerId), 1 << 20));
+        Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), room, flushes: 0, key, run }
     }
 
     /// The storage of the next process start.
@@ -119,6 +123,7 @@ impl Storage {
             min_in_sync: membership.min_in_sync,
             check_interval: Duration::from_secs(300),
             session_timeout: Duration::from_millis(400),
+            room: Arc::clone(&self.room),
         })
     }
 
@@ -150,6 +155,10 @@ impl Storage {
             Work::Run(job) => {
                 job.run();
                 Done::Nothing
+            }
+            Work::WarmReplica(partition, token, job) => {
+                job.run();
+                Done::Replica(partition, ReplicaEvent::Warmed { token })
             }
             Work::Warm(connection, token, job) => {
                 job.run();

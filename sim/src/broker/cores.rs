@@ -194,6 +194,7 @@ impl Process {
             min_in_sync: self.min_in_sync(partition),
             check_interval: settings.retention_check_interval,
             session_timeout: settings.peer_session_timeout,
+            room: Arc::default(),
         });
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
@@ -234,6 +235,7 @@ impl Process {
                 ReplicaEffect::Flush(work) => self.threads.flush(partition, work),
                 ReplicaEffect::Prepare(job) => self.threads.job(Job::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.threads.job(Job::Run(job)),
+                ReplicaEffect::Warm { token, job } => self.threads.job(Job::WarmReplica(partition, token, job)),
                 ReplicaEffect::Answer { to, answer } => {
                     if let PartitionAnswer::Refused { error, .. } = &answer {
                         port.note(format_args!("{partition} refuses: {error}"));

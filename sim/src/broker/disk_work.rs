@@ -31,6 +31,7 @@ pub(super) enum Job {
     Prepare(TopicPartition, PrepareJob),
     Run(StorageJob),
     Warm(Caller, u64, WarmJob),
+    WarmReplica(TopicPartition, u64, WarmJob),
     RemoveDir(TopicPartition),
 }
 
@@ -40,6 +41,7 @@ enum Finished {
     Opened(TopicPartition, Box<Remembered>, Box<Result<(Log, Recovery), LogError>>),
     Prepared(TopicPartition, Prepared),
     Warmed(Caller, u64),
+    ReplicaWarmed(TopicPartition, u64),
     Nothing,
 }
 
@@ -285,6 +287,10 @@ impl Process {
                 job.run();
                 Finished::Warmed(caller, token)
             }
+            Job::WarmReplica(partition, token, job) => {
+                job.run();
+                Finished::ReplicaWarmed(partition, token)
+            }
             Job::RemoveDir(partition) => {
                 // A directory that stays is removed at a later start.
                 let _left_for_later = self.disk.remove_dir_all(&partition_dir(partition));
@@ -360,6 +366,10 @@ impl Process {
             }
             Finished::Warmed(Caller::GroupCoordinator(partition), token) => {
                 port.mail(Who::Metadata, Who::Group(partition), Event::Group(partition, GroupEvent::Warmed { token }));
+            }
+            Finished::ReplicaWarmed(partition, token) => {
+                let event = Event::Replica(partition, ReplicaEvent::Warmed { token });
+                port.mail(Who::Metadata, Who::Replica(partition), event);
             }
             Finished::Warmed(Caller::Metadata, _) | Finished::Nothing => {}
         }
