@@ -22,6 +22,7 @@ mod shared;
 #[cfg(test)]
 mod testing;
 pub mod wire;
+pub mod witness;
 
 pub use crate::core::Core;
 pub use call::{Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, PartitionOp, ReplicaDescription, ReplyTo};

@@ -162,7 +162,7 @@ struct PeersPorts {
 }
 
 impl PeersPorts {
-    fn to_replica(&mut self, partition: TopicPartition, event: ReplicaEvent) {
+    fn for_replica(&mut self, partition: TopicPartition, event: ReplicaEvent) {
         let arbiter = self.local.shared.placement.partition(&partition);
         if let Some(batch) = self.replicas.get_mut(arbiter) {
             batch.push((partition, event));
@@ -207,13 +207,13 @@ impl Ports<Charged> for PeersPorts {
                 self.local.storage.remember(token, seen);
             }
             PeersEffect::Tell { partitions, news } => {
-                partitions.into_iter().for_each(|partition| self.to_replica(partition, news.into()));
+                partitions.into_iter().for_each(|partition| self.for_replica(partition, news.into()));
             }
             PeersEffect::Deliver { from, messages } => {
                 let me = self.local.shared.node.settings.broker_id;
                 for message in messages {
                     let (partition, event) = replica_event(from, me, message);
-                    self.to_replica(partition, event);
+                    self.for_replica(partition, event);
                 }
             }
             PeersEffect::Plane { from, message } => {

@@ -17,7 +17,8 @@ impl Proxy {
     pub fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let (links, target): (Arc<Mutex<Vec<TcpStream>>>, Arc<Mutex<Option<String>>>) = Default::default();
+        let links = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let target = Arc::<Mutex<Option<String>>>::default();
         let (kept, to) = (Arc::clone(&links), Arc::clone(&target));
         std::thread::spawn(move || {
             for from in listener.incoming().map_while(Result::ok) {

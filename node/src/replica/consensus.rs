@@ -28,7 +28,7 @@ pub(super) fn settings(log: &LogConfig, min_in_sync: usize, session_timeout: Dur
 }
 
 /// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.
-pub(super) fn seed(partition: TopicPartition, me: Peer) -> u64 {
+pub(crate) fn seed(partition: TopicPartition, me: Peer) -> u64 {
     let (high, low) = partition.topic.0.as_u64_pair();
     let number = u64::from(partition.partition.cast_unsigned()) << 32 | u64::from(me.key.broker.0.cast_unsigned());
     (high ^ low.rotate_left(17)).wrapping_add(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(me.incarnation)
