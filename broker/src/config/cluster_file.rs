@@ -274,6 +274,6 @@ mod tests {
         let error = members(THREE, 9, None).expect_err("unknown");
         assert!(error.contains("c.toml: there is no broker 9") && error.contains("1, 2, 3"), "{error}");
         let error = members(THREE, 3, None).expect_err("a witness");
-        assert!(error.contains("c.toml:9:6: broker 3 is a witness"), "{error}");
+        assert!(error.contains("c.toml:10:6: broker 3 is a witness"), "{error}");
     }
 }
