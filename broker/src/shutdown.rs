@@ -25,6 +25,9 @@ use crate::shared::Shared;
 /// How long clients get to take the answers to what they have asked.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How long what replicas have said last gets to reach the sockets to other brokers.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How long the replicas get to flush; a disk that takes longer is given up, and the next start recovers.
 const FLUSH: Duration = Duration::from_secs(60);
 
@@ -87,11 +90,8 @@ impl Running {
         }
         let settled = everywhere(&self.shared, DRAIN, Order::StopGroups).await;
         let flushed = everywhere(&self.shared, FLUSH, Order::StopReplicas).await && settled;
-        // Leadership was handed over by then, and other brokers are to hear of it.
-        let peers = self.peers;
-        let ended = actix_rt::task::spawn_blocking(move || peers.map(PeerThread::stop)).await;
-        if ended.is_err() {
-            tracing::warn!("the sockets to other brokers were not closed in order");
+        if let Some(peers) = self.peers {
+            leave(&self.shared, peers).await;
         }
         let storage = self.storage;
         let stopped = actix_rt::task::spawn_blocking(move || storage.handle().stop()).await;
@@ -99,6 +99,19 @@ impl Running {
         let clean = durable && marked(&self.data_dir);
         self.arbiters.stop();
         clean
+    }
+}
+
+/// Lets other brokers hear what the replicas have said last: leadership was handed over by then.
+async fn leave(shared: &Shared, peers: PeerThread) {
+    // An arbiter that answers has sent what its replicas had to say.
+    let sent = everywhere(shared, LAST_WORDS, Order::Sample).await;
+    let (pending, done) = countdown();
+    shared.inbox(shared.placement.peers()).send(&mut vec![Parcel::Order(Order::DrainPeers(pending))]);
+    let said = tokio::time::timeout(LAST_WORDS, done.wait()).await.is_ok();
+    let closed = actix_rt::task::spawn_blocking(move || peers.stop()).await.is_ok();
+    if !(sent && said && closed) {
+        tracing::warn!("other brokers may not have heard everything");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Answer, Call, Caller, ReplyTo};
-use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart};
+use millrace_storage::{CutDone, DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::local::LocalRequest;
@@ -74,6 +74,8 @@ pub(crate) enum Order {
     StopConnections(Countdown),
     /// Close the connections, whatever they wait for.
     KillConnections,
+    /// To the arbiter of the sessions with other brokers: hand over to the sockets what was said before.
+    DrainPeers(Countdown),
     /// Stop the coordinators, which still call their replicas.
     StopGroups(Countdown),
     /// Stop the replicas.
@@ -142,6 +144,13 @@ pub(crate) enum Completion {
         caller: Caller,
         /// The caller's number for it.
         token: u64,
+    },
+    /// A replica's log was cut, or could not be.
+    CutApplied {
+        /// The partition.
+        partition: TopicPartition,
+        /// What came of it.
+        done: Box<CutDone>,
     },
     /// A cold range that a replica has records for followers in was read in.
     ReplicaWarmed {

@@ -171,6 +171,7 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::Flush(work) => local.storage.flush(partition, work),
             ReplicaEffect::Prepare(job) => local.storage.prepare(partition, job),
             ReplicaEffect::Run(job) => local.storage.run(job),
+            ReplicaEffect::Cut(job) => local.storage.cut(partition, job),
             ReplicaEffect::Warm { token, job } => local.storage.warm_replica(partition, token, job),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
             ReplicaEffect::Send { to, message, records, catch_up } if self.has_peers => {

@@ -1,7 +1,7 @@
 //! The actor of the sessions with all other brokers: their core between the thread of the sockets, the write-ahead store
 //! and the replicas.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use millrace_storage::{DiskError, SeenStart};
 use millrace_types::{Instant, Now, TopicPartition};
 
 use super::arbiter::Local;
+use super::countdown::Countdown;
 use super::host::{After, Host, Ports};
 use super::mail::Mail;
 use super::parcel::Parcel;
@@ -59,6 +60,8 @@ pub(crate) struct PeersDesk {
     shared: Arc<Shared>,
     slot: TimerSlot,
     wanted: Cell<Instant>,
+    /// Who waits until nothing is left.
+    draining: RefCell<Vec<Countdown>>,
 }
 
 impl PeersDesk {
@@ -70,6 +73,12 @@ impl PeersDesk {
     /// Takes what has come from other brokers.
     pub(crate) fn take_arrivals(&self) {
         self.arrivals.take().into_iter().for_each(|arrival| self.mail.push(arrival));
+    }
+
+    /// Drops `countdown` when everything that waits has been handled, and what follows from it is with the sockets.
+    pub(super) fn drain(&self, countdown: Countdown) {
+        self.draining.borrow_mut().push(countdown);
+        self.mail.schedule();
     }
 
     /// Number of events that wait.
@@ -104,6 +113,7 @@ pub(super) fn start(local: &Rc<Local>, sessions: Sessions) {
         shared: Arc::clone(&local.shared),
         slot: local.timers.slot(),
         wanted: Cell::new(Instant::NEVER),
+        draining: RefCell::default(),
     });
     let already = local.peers.set(Rc::clone(&desk)).is_err();
     debug_assert!(!already, "a broker has one actor for its sessions");
@@ -255,6 +265,9 @@ impl Ports<Charged> for PeersPorts {
             }
         }
         self.report(&core.0);
+        if self.desk.waiting() == 0 {
+            self.desk.draining.borrow_mut().clear();
+        }
         After::Wait
     }
 }

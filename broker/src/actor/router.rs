@@ -68,6 +68,7 @@ impl Router {
                 }
             }
             Completion::Warmed { caller: Caller::Metadata, .. } => {}
+            Completion::CutApplied { partition, done } => replica(partition, ReplicaEvent::CutApplied(*done)),
             Completion::ReplicaWarmed { partition, token } => replica(partition, ReplicaEvent::Warmed { token }),
             Completion::Remembered { token, seen, result } => peers::remembered(local, token, seen, result),
             Completion::Persisted { token, result } => {
@@ -118,6 +119,11 @@ impl Router {
             Order::Sample(countdown) => {
                 local.count();
                 drop(countdown);
+            }
+            Order::DrainPeers(countdown) => {
+                if let Some(desk) = local.peers.get() {
+                    desk.drain(countdown);
+                }
             }
             Order::StopConnections(countdown) => local.connections.stop(countdown),
             Order::KillConnections => local.connections.kill(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use metrics::Gauge;
 use millrace_node::Caller;
 use millrace_storage::{
-    FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, SeenStart, StorageHandle, StorageJob, WarmJob,
+    CutJob, FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, SeenStart, StorageHandle, StorageJob, WarmJob,
 };
 use millrace_types::TopicPartition;
 use parking_lot::Mutex;
@@ -88,6 +88,14 @@ impl StoragePort {
         self.run(StorageJob::new("warm", move || {
             job.run();
             inbox.complete(Completion::Warmed { caller, token });
+        }));
+    }
+
+    /// Cuts a replica's log; completes as [`Completion::CutApplied`].
+    pub(crate) fn cut(self: &Rc<Self>, partition: TopicPartition, job: CutJob) {
+        let inbox = Arc::clone(&self.inbox);
+        self.run(StorageJob::new("cut", move || {
+            inbox.complete(Completion::CutApplied { partition, done: Box::new(job.run()) });
         }));
     }
 

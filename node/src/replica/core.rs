@@ -61,6 +61,8 @@ pub struct Replica {
     pub(super) min_in_sync: usize,
     pub(super) puts: Puts,
     pub(super) cut: Cut,
+    /// A log start that is durable, and taken when the cut is done.
+    pub(super) start_after_cut: Option<Offset>,
     /// The records of the fetch response that is being received.
     pub(super) incoming: Option<Bytes>,
     /// Whether a follower asks again when the epochs that are being put are durable.
@@ -125,6 +127,7 @@ impl Replica {
             log: parts.log,
             puts: Puts::default(),
             cut: Cut::None,
+            start_after_cut: None,
             incoming: None,
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
@@ -209,6 +212,7 @@ impl Core for Replica {
             ReplicaEvent::Flushed { upto, result, .. } => self.flushed(now, upto, result, out),
             ReplicaEvent::PutDone { token, result } => self.put_done(now, token, result, out),
             ReplicaEvent::Prepared(prepared) => self.log.prepared(prepared),
+            ReplicaEvent::CutApplied(done) => self.cut_applied(now, done, out),
             ReplicaEvent::Warmed { token } => self.warmed(token, out),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Configure { log, min_in_sync } => {

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey};
-use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, WarmJob};
+use millrace_storage::{
+    CutDone, CutJob, DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, WarmJob,
+};
 use millrace_types::{BrokerId, Instant, LeaderEpoch, Offset};
 
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
@@ -40,6 +42,8 @@ pub enum ReplicaEvent {
         /// What came of it.
         result: Result<(), DiskError>,
     },
+    /// The log was cut, or could not be.
+    CutApplied(CutDone),
     /// A cold range was read in.
     Warmed {
         /// The token of the `Warm` effect.
@@ -110,6 +114,8 @@ pub enum ReplicaEffect {
     Flush(FlushWork),
     /// Allocate ahead on a storage thread; completes as [`ReplicaEvent::Prepared`].
     Prepare(PrepareJob),
+    /// Cut the log on a storage thread; completes as [`ReplicaEvent::CutApplied`].
+    Cut(CutJob),
     /// Read a cold range on a storage thread; completes as [`ReplicaEvent::Warmed`].
     Warm {
         /// The replica's number for it.

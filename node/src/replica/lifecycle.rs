@@ -151,7 +151,11 @@ impl Replica {
     }
 
     /// The log start offset is durable and may be seen. A look at the log follows: files may be due.
-    fn raise_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+    pub(super) fn raise_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+        if self.cut.is_running() {
+            self.start_after_cut = self.start_after_cut.max(Some(start));
+            return;
+        }
         if start > self.log.log_end() {
             // A follower's log was cut since.
             return;
@@ -235,7 +239,7 @@ impl Replica {
     /// Stops for good when nothing is under way. A log that is intact leaves behind what makes the next start quick.
     pub(super) fn stop_if_drained(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let stopping = matches!(self.phase, Phase::Stopping | Phase::Closing);
-        if !stopping || self.flushing || !self.puts.is_empty() {
+        if !stopping || self.flushing || self.cut.is_running() || !self.puts.is_empty() {
             return;
         }
         if self.raft.role() == RoleKind::Leader && !self.is_alone() && self.is_intact() {

@@ -291,6 +291,7 @@ impl Cluster {
                 ReplicaEffect::Flush(work) => self.ask(at, Work::Flush(partition, work)),
                 ReplicaEffect::Prepare(job) => self.ask(at, Work::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.ask(at, Work::Run(job)),
+                ReplicaEffect::Cut(job) => self.ask(at, Work::Cut(partition, job)),
                 ReplicaEffect::Warm { token, job } => self.ask(at, Work::WarmReplica(partition, token, job)),
                 ReplicaEffect::Answer { to, answer } => {
                     assert!(self.answers.insert(to.token, answer).is_none(), "a call is answered once");

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{
-    CrashKind, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState, SimDisk,
-    StorageJob, WarmJob, partition_dir,
+    CrashKind, CutJob, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState,
+    SimDisk, StorageJob, WarmJob, partition_dir,
 };
 use millrace_storage::{NewBoot, QSTATE_DIR};
 use millrace_types::{Now, TopicPartition};
@@ -29,6 +29,7 @@ pub(crate) enum Work {
     Run(StorageJob),
     Warm(ConnectionId, u64, WarmJob),
     WarmReplica(TopicPartition, u64, WarmJob),
+    Cut(TopicPartition, CutJob),
 }
 
 /// What comes back from finished work.
@@ -163,6 +164,7 @@ impl Storage {
                 job.run();
                 Done::Nothing
             }
+            Work::Cut(partition, job) => Done::Replica(partition, ReplicaEvent::CutApplied(job.run())),
             Work::WarmReplica(partition, token, job) => {
                 job.run();
                 Done::Replica(partition, ReplicaEvent::Warmed { token })

@@ -385,6 +385,7 @@ impl World {
                 ReplicaEffect::Flush(work) => self.storage.work.push_back(Work::Flush(partition, work)),
                 ReplicaEffect::Prepare(job) => self.storage.work.push_back(Work::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.storage.work.push_back(Work::Run(job)),
+                ReplicaEffect::Cut(_) => panic!("a single replica cuts nothing while it runs"),
                 ReplicaEffect::Warm { .. } => panic!("a single replica serves no follower"),
                 ReplicaEffect::Answer { to, answer } => self.answer(to, Answer::Partition(answer)),
                 ReplicaEffect::Send { to, .. } => panic!("a single replica has no peer {to}"),

@@ -171,6 +171,7 @@ impl Core for Witness {
             | ReplicaEvent::Flushed { .. }
             | ReplicaEvent::Prepared(_)
             | ReplicaEvent::Warmed { .. }
+            | ReplicaEvent::CutApplied(_)
             | ReplicaEvent::Configure { .. }
             | ReplicaEvent::Transfer { .. }
             | ReplicaEvent::Change(_)

@@ -235,6 +235,7 @@ impl Process {
                 ReplicaEffect::Flush(work) => self.threads.flush(partition, work),
                 ReplicaEffect::Prepare(job) => self.threads.job(Job::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.threads.job(Job::Run(job)),
+                ReplicaEffect::Cut(job) => self.threads.job(Job::Cut(partition, job)),
                 ReplicaEffect::Warm { token, job } => self.threads.job(Job::WarmReplica(partition, token, job)),
                 ReplicaEffect::Answer { to, answer } => {
                     if let PartitionAnswer::Refused { error, .. } = &answer {

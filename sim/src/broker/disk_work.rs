@@ -15,8 +15,8 @@ use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Caller, Shared};
 use millrace_storage::{
-    Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR, PrepareJob, Prepared,
-    QRecord, QState, Recovery, StorageJob, WarmJob, partition_dir,
+    CutDone, CutJob, Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR,
+    PrepareJob, Prepared, QRecord, QState, Recovery, StorageJob, WarmJob, partition_dir,
 };
 use millrace_types::TopicPartition;
 
@@ -32,6 +32,7 @@ pub(super) enum Job {
     Run(StorageJob),
     Warm(Caller, u64, WarmJob),
     WarmReplica(TopicPartition, u64, WarmJob),
+    Cut(TopicPartition, CutJob),
     RemoveDir(TopicPartition),
 }
 
@@ -42,6 +43,7 @@ enum Finished {
     Prepared(TopicPartition, Prepared),
     Warmed(Caller, u64),
     ReplicaWarmed(TopicPartition, u64),
+    Cut(TopicPartition, CutDone),
     Nothing,
 }
 
@@ -287,6 +289,7 @@ impl Process {
                 job.run();
                 Finished::Warmed(caller, token)
             }
+            Job::Cut(partition, job) => Finished::Cut(partition, job.run()),
             Job::WarmReplica(partition, token, job) => {
                 job.run();
                 Finished::ReplicaWarmed(partition, token)
@@ -366,6 +369,10 @@ impl Process {
             }
             Finished::Warmed(Caller::GroupCoordinator(partition), token) => {
                 port.mail(Who::Metadata, Who::Group(partition), Event::Group(partition, GroupEvent::Warmed { token }));
+            }
+            Finished::Cut(partition, done) => {
+                let event = Event::Replica(partition, ReplicaEvent::CutApplied(done));
+                port.mail(Who::Metadata, Who::Replica(partition), event);
             }
             Finished::ReplicaWarmed(partition, token) => {
                 let event = Event::Replica(partition, ReplicaEvent::Warmed { token });
