@@ -151,17 +151,28 @@ fn create_topic(image: &mut Image, record: &TopicRecord) -> Result<(), ApplyErro
         id: *id,
         name: Arc::from(name.as_str()),
         internal: is_internal(name),
-        partitions: partitions.clone(),
+        partitions: partitions.iter().map(|assignment| founded(image, assignment)).collect(),
         overrides: overrides.clone(),
         settings,
     });
     Ok(())
 }
 
+/// The assignment with the directories that its brokers have now, unless it names them.
+fn founded(image: &Image, assignment: &Assignment) -> Assignment {
+    let Assignment { replicas, directories } = assignment;
+    let mut founded = Assignment { replicas: replicas.clone(), directories: directories.clone() };
+    if replicas.len() > 1 && directories.is_empty() {
+        founded.directories =
+            replicas.iter().filter_map(|id| image.broker(*id)).map(|broker| broker.directory).collect();
+    }
+    founded
+}
+
 fn create_partitions(image: &mut Image, added: &NewAssignments) -> Result<(), ApplyError> {
     let mut topic = find(image, added.id)?;
     check_replicas(image, added.id, &added.partitions)?;
-    topic.partitions.extend(added.partitions.iter().cloned());
+    topic.partitions.extend(added.partitions.iter().map(|assignment| founded(image, assignment)));
     image.put(topic);
     Ok(())
 }
@@ -206,9 +217,10 @@ fn find(image: &Image, id: TopicId) -> Result<Topic, ApplyError> {
 }
 
 fn check_replicas(image: &Image, topic: TopicId, partitions: &[Assignment]) -> Result<(), ApplyError> {
-    for (number, Assignment { replicas }) in partitions.iter().enumerate() {
+    for (number, Assignment { replicas, directories }) in partitions.iter().enumerate() {
         let twice = replicas.iter().enumerate().any(|(at, id)| replicas[..at].contains(id));
-        if replicas.is_empty() || twice || replicas.iter().any(|id| image.broker(*id).is_none()) {
+        let named = directories.is_empty() || directories.len() == replicas.len();
+        if replicas.is_empty() || twice || !named || replicas.iter().any(|id| image.broker(*id).is_none()) {
             return Err(ApplyError::Replicas { topic, number, replicas: replicas.clone() });
         }
     }
@@ -226,7 +238,7 @@ mod tests {
     }
 
     fn record(name: &str, number: u128, partitions: &[&[i32]]) -> Change {
-        let assignment = |ids: &&[i32]| Assignment { replicas: ids.iter().map(|id| BrokerId(*id)).collect() };
+        let assignment = |ids: &&[i32]| Assignment::new(ids.iter().map(|id| BrokerId(*id)).collect());
         Change::CreateTopic(TopicRecord {
             id: id(number),
             name: name.to_owned(),
@@ -280,5 +292,29 @@ mod tests {
         let again = Broker { incarnation: 5, ..broker(1) };
         one(&mut image, Change::RegisterBroker(again.clone())).unwrap();
         assert_eq!(image.brokers().values().collect::<Vec<_>>(), [&again]);
+    }
+
+    #[test]
+    fn a_wiped_broker_is_no_first_voter_of_what_was_created_before() {
+        let mut before = image(3, &[]);
+        let entry = Entry::new(vec![record("a", 1, &[&[3, 1, 2]]), record("b", 2, &[&[1]])]);
+        apply(&mut before, &entry).expect("applies");
+        let directories = |image: &Image| {
+            let topic = image.topic("a").expect("there");
+            topic.partitions[0].directories.clone()
+        };
+        let first = directories(&before);
+        assert_eq!(first, [3, 1, 2].map(|id| before.broker(BrokerId(id)).expect("registered").directory));
+        assert!(before.topic("b").expect("there").partitions[0].directories.is_empty());
+        let mut wiped = broker(1);
+        wiped.directory = millrace_types::DirectoryId::from_u128(0x99);
+        apply(&mut before, &Entry::new(vec![Change::RegisterBroker(wiped)])).expect("applies");
+        assert_eq!(directories(&before), first);
+        let records = crate::snapshot_records(&before).expect("written");
+        let mut replay = crate::Replay::new(crate::Local::default());
+        for bytes in &records {
+            replay.feed(bytes).expect("read");
+        }
+        assert_eq!(directories(&replay.finish().expect("whole")), first, "nor after a snapshot");
     }
 }

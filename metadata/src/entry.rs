@@ -327,7 +327,7 @@ mod tests {
     fn every_change() -> Vec<Change> {
         let id = TopicId(Uuid::from_u128(7));
         let overrides = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
-        let partitions = vec![Assignment { replicas: vec![BrokerId(1), BrokerId(2)] }];
+        let partitions = vec![Assignment::new(vec![BrokerId(1), BrokerId(2)])];
         let by = Proposer { broker: BrokerId(1), directory: DirectoryId::from_u128(7), incarnation: 2 };
         let acceptor = by.acceptor();
         vec![

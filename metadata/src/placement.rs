@@ -36,7 +36,7 @@ pub fn place(image: &Image, placement: Placement) -> Vec<Assignment> {
         while chosen.len() < replicas {
             chosen.push(follower(&order, leader, shift, &chosen));
         }
-        Assignment { replicas: chosen }
+        Assignment::new(chosen)
     };
     if brokers == 0 || replicas == 0 {
         return Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_types::{BrokerId, TopicId, TopicPartition};
+use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use crate::config::TopicSettings;
@@ -27,10 +27,45 @@ pub struct Topic {
 
 /// The replicas a partition shall have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "AssignmentForm", into = "AssignmentForm")]
 pub struct Assignment {
     /// The brokers, the preferred leader first; never empty, none twice.
     pub replicas: Vec<BrokerId>,
+    /// The data directory of each broker when the partition was created: these are its first voters. A broker whose disk
+    /// was wiped since comes back with another directory, and is none of them. Empty with a single replica.
+    pub directories: Vec<DirectoryId>,
+}
+
+/// An assignment as it is written: entries name brokers alone, snapshots their directories as well.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum AssignmentForm {
+    Brokers(Vec<BrokerId>),
+    Voters { replicas: Vec<BrokerId>, directories: Vec<DirectoryId> },
+}
+
+impl From<AssignmentForm> for Assignment {
+    fn from(form: AssignmentForm) -> Self {
+        match form {
+            AssignmentForm::Brokers(replicas) => Self::new(replicas),
+            AssignmentForm::Voters { replicas, directories } => Self { replicas, directories },
+        }
+    }
+}
+
+impl From<Assignment> for AssignmentForm {
+    fn from(assignment: Assignment) -> Self {
+        let Assignment { replicas, directories } = assignment;
+        if directories.is_empty() { Self::Brokers(replicas) } else { Self::Voters { replicas, directories } }
+    }
+}
+
+impl Assignment {
+    /// Replicas on these brokers, of which it is not said yet in which directories.
+    #[must_use]
+    pub const fn new(replicas: Vec<BrokerId>) -> Self {
+        Self { replicas, directories: Vec::new() }
+    }
 }
 
 impl Topic {

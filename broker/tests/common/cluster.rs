@@ -199,7 +199,7 @@ fn records(clients: &[String], topics: &[Shared<'_>]) -> Vec<Vec<u8>> {
         changes.push(Change::CreateTopic(TopicRecord {
             id: TopicId(Uuid::from_u128(0x70_0000 + number as u128)),
             name: topic.name.to_owned(),
-            partitions: (0..topic.partitions).map(|first| Assignment { replicas: replicas(first) }).collect(),
+            partitions: (0..topic.partitions).map(|first| Assignment::new(replicas(first))).collect(),
             overrides: topic.configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         }));
     }

@@ -87,7 +87,7 @@ fn manual(
     let factor = topic.partitions.first().map(|first| first.replicas.len());
     let checked = |replicas: &Vec<millrace_types::BrokerId>| {
         check_replicas(image, replicas, factor)?;
-        Ok(Assignment { replicas: replicas.clone() })
+        Ok(Assignment::new(replicas.clone()))
     };
     assignments.iter().map(checked).collect()
 }

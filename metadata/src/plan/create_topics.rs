@@ -179,7 +179,7 @@ fn manual(image: &Image, topic: &NewTopic) -> Result<Vec<Assignment>, ItemError>
         let text = "partitions should be a consecutive 0-based integer sequence";
         return Err(ItemError::new(ErrorCode::InvalidReplicaAssignment, text));
     }
-    Ok(chosen.into_values().map(|replicas| Assignment { replicas: replicas.clone() }).collect())
+    Ok(chosen.into_values().map(|replicas| Assignment::new(replicas.clone())).collect())
 }
 
 /// An identity that no topic of the image has.

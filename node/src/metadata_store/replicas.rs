@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use millrace_metadata::{Change, Entry, Image, Topic};
+use millrace_metadata::{Assignment, Change, Entry, Image, Topic};
 use millrace_raft::ReplicaKey;
 use millrace_types::{BrokerId, TopicId, TopicPartition};
 
@@ -88,11 +88,19 @@ fn create(
     }));
 }
 
-/// The replicas of a partition under the directories that their brokers have registered.
+/// The first voters of a partition: its replicas under the directories that their brokers had when it was created. A single
+/// replica has whatever directory its broker has: there is no other copy.
 fn voters(topic: &Topic, partition: i32, image: &Image) -> Vec<ReplicaKey> {
-    let replicas = topic.assignment(partition).map_or(&[][..], |assignment| &assignment.replicas);
-    let registered = replicas.iter().filter_map(|id| image.broker(*id));
-    registered.map(|broker| ReplicaKey { broker: broker.id, directory: broker.directory }).collect()
+    let Some(Assignment { replicas, directories }) = topic.assignment(partition) else { return Vec::new() };
+    if directories.is_empty() {
+        let registered = replicas.iter().filter_map(|id| image.broker(*id));
+        return registered.map(|broker| ReplicaKey { broker: broker.id, directory: broker.directory }).collect();
+    }
+    replicas
+        .iter()
+        .zip(directories)
+        .map(|(broker, directory)| ReplicaKey { broker: *broker, directory: *directory })
+        .collect()
 }
 
 /// Carries out on the replicas of `broker` whatever differs between two images, of which the second came as a snapshot.
