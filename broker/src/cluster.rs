@@ -8,10 +8,10 @@ use millrace_node::Settings;
 use millrace_node::peer::{LocalBroker, PeerSettings, Remembered, Start};
 use millrace_node::peers::Peers;
 use millrace_storage::{BootRecord, DataDir, QState};
-use millrace_types::{BrokerId, DirectoryId};
+use millrace_types::DirectoryId;
 
 use crate::actor::peers::Sessions;
-use crate::config::{Member, Members, PeerAddress};
+use crate::config::{Members, PeerAddress};
 use crate::error::StartError;
 use crate::peer::thread::{Parts, PeerThread};
 use crate::random;
@@ -91,15 +91,6 @@ pub(crate) fn start(shared: &Shared, listener: TcpListener) -> Result<Option<Pee
         meters: shared.meters.peers.clone(),
     };
     PeerThread::start(parts).map(Some).map_err(StartError::Thread)
-}
-
-/// The brokers that found the cluster and decide on its metadata first.
-pub(crate) fn founders(members: &Members) -> millrace_metadata::log::Members {
-    let member = |(id, member): (&BrokerId, &Member)| {
-        let (host, port) = (member.peer.host().to_owned(), member.peer.port());
-        (*id, millrace_metadata::log::Member { host, port })
-    };
-    millrace_metadata::log::Members::new(members.brokers.iter().map(member).collect())
 }
 
 fn tuned(settings: &Settings) -> PeerSettings {

@@ -210,7 +210,7 @@ fn metadata(
     };
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),
-        members: config.members.as_ref().map_or_else(|| Members::alone(broker.id), cluster::founders),
+        members: Members::alone(broker.id),
         broker,
         config: config.broker.clone(),
         seed: random::uuid().as_u128(),

@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
-use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
@@ -21,7 +20,6 @@ use millrace_types::{ErrorCode, TopicId, TopicPartition};
 
 use super::connections::Connections;
 use super::countdown::Countdown;
-use super::leaders;
 use super::mail::Mail;
 use super::parcel::Parcel;
 use super::peers::PeersDesk;
@@ -52,8 +50,6 @@ pub(crate) struct Local {
     pub(crate) metadata: OnceCell<Rc<Mail<MetadataEvent>>>,
     /// The sessions with other brokers, if they are hosted here.
     pub(crate) peers: OnceCell<Rc<PeersDesk>>,
-    /// The table of leaders, if it is hosted here.
-    pub(crate) leaders: OnceCell<Rc<Mail<LeadersEvent>>>,
     /// What the replicas of this turn have for the sessions, which are hosted elsewhere.
     for_peers: RefCell<Vec<PeersEvent>>,
     /// The replicas that go with their data when they have stopped.
@@ -83,7 +79,6 @@ impl Local {
             groups: RefCell::default(),
             metadata: OnceCell::new(),
             peers: OnceCell::new(),
-            leaders: OnceCell::new(),
             for_peers: RefCell::default(),
             deleting: RefCell::default(),
             stopping: RefCell::default(),
@@ -103,7 +98,7 @@ impl Local {
                 None => return self.answer(from, Answer::Gone(ErrorCode::CoordinatorNotAvailable)),
             },
             Call::Metadata(_) => placement.metadata(),
-            Call::Elect { .. } => placement.peers(),
+            Call::Elect { .. } => self.number,
         };
         if arbiter == self.number {
             self.deliver(from, call);
@@ -135,7 +130,8 @@ impl Local {
                     .map(|_| ErrorCode::RequestTimedOut),
                 None => Some(ErrorCode::BrokerNotAvailable),
             },
-            Call::Elect { partition, to, deadline } => leaders::elect(self, from, partition, (to, deadline)),
+            // Nobody else could lead.
+            Call::Elect { .. } => Some(ErrorCode::PreferredLeaderNotAvailable),
         };
         if let Some(code) = refused {
             self.shared.meters.calls_refused.increment(1);
@@ -195,22 +191,6 @@ impl Local {
         }
     }
 
-    /// Tells the metadata store what the sessions have for it.
-    pub(crate) fn tell_metadata(&self, event: MetadataEvent) {
-        match self.metadata.get() {
-            Some(mail) => mail.push(event),
-            None => self.post(self.shared.placement.metadata(), Parcel::Metadata(event)),
-        }
-    }
-
-    /// Tells the table of leaders, which is where the sessions are.
-    pub(crate) fn tell_leaders(&self, event: LeadersEvent) {
-        match self.leaders.get() {
-            Some(mail) => mail.push(event),
-            None => self.post(self.shared.placement.peers(), Parcel::Leaders(event)),
-        }
-    }
-
     /// Hands the sessions what has come from other brokers, if they are hosted here.
     pub(crate) fn take_arrivals(&self) {
         if let Some(desk) = self.peers.get() {
@@ -264,8 +244,7 @@ impl Local {
         let metadata = self.metadata.get().map_or(0, |mail| mail.len());
         let counted = self.shared.counted(self.number);
         let peers = self.peers.get().map_or(0, |desk| desk.waiting());
-        let leaders = self.leaders.get().map_or(0, |mail| mail.len());
-        let waiting = replicas + groups + metadata + peers + leaders + self.connections.waiting();
+        let waiting = replicas + groups + metadata + peers + self.connections.waiting();
         counted.events.store(waiting, Ordering::Relaxed);
         counted.timers.store(self.timers.len(), Ordering::Relaxed);
         let load = self.connections.load();

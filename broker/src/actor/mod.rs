@@ -18,7 +18,6 @@ mod group_coordinator;
 mod host;
 pub(crate) mod inbox;
 pub(crate) mod journal_thread;
-mod leaders;
 mod local_connection;
 mod mail;
 mod metadata;

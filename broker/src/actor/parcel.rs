@@ -3,12 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_node::leaders::LeadersEvent;
-use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Answer, Call, Caller, ReplyTo};
-use millrace_raft::ReplicaKey;
 use millrace_storage::{CutDone, DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart, Upkept};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -43,10 +40,6 @@ pub(crate) enum Parcel {
     },
     /// What replicas of one turn have for the sessions with other brokers, in its order.
     Peers(Vec<PeersEvent>),
-    /// What the sessions have for the metadata store.
-    Metadata(MetadataEvent),
-    /// What replicas have for the table of leaders.
-    Leaders(LeadersEvent),
     /// What the sessions have for replicas, in its order.
     Replicas(Vec<(TopicPartition, ReplicaEvent)>),
     /// An order to the arbiter itself.
@@ -100,8 +93,6 @@ pub(crate) struct OpenedLog {
     pub(crate) recovery: Recovery,
     /// What the write-ahead store knows that the replica has promised.
     pub(crate) promises: Promises,
-    /// Who votes in the partition at first.
-    pub(crate) voters: Vec<ReplicaKey>,
 }
 
 /// A client's socket on its way to an arbiter.

@@ -3,9 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_metadata::{CONSUMER_OFFSETS, Image, Topic};
 use millrace_node::group::GroupEvent;
-use millrace_node::leaders::LeadersEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, log_config, min_in_sync};
@@ -23,7 +22,7 @@ use super::timers::Fire;
 
 /// Starts the replica of an opened log on the calling thread's arbiter.
 pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
-    let OpenedLog { partition, mut log, recovery, promises, voters } = opened;
+    let OpenedLog { partition, mut log, recovery, promises } = opened;
     // While the log was being opened there was no replica to stop or to configure.
     let image = local.shared.node.directory.image();
     let Some(topic) = image.topic_by_id(partition.topic) else {
@@ -46,7 +45,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         recovery,
         me: Peer { key, incarnation: settings.incarnation },
         promises,
-        first: Configuration::first(voters.into_iter().map(|key| Voter { key, role: VoterRole::Data }).collect()),
+        first: Configuration::first(voters(&image, topic, partition, key)),
         min_in_sync: min_in_sync(&topic.settings),
         check_interval: settings.retention_check_interval,
         session_timeout: settings.peer_session_timeout,
@@ -75,6 +74,17 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     };
     let local = Rc::clone(&ports.local);
     Host::start(core, ports, mail, local);
+}
+
+/// The members of a partition that nobody has changed: its replicas, each with the directory that its broker registered.
+fn voters(image: &Image, topic: &Topic, partition: TopicPartition, me: ReplicaKey) -> Vec<Voter> {
+    let number = usize::try_from(partition.partition).unwrap_or(usize::MAX);
+    let replicas = topic.partitions.get(number).map_or(&[][..], |assignment| &assignment.replicas);
+    let key = |broker: &BrokerId| match image.broker(*broker) {
+        _ if *broker == me.broker => Some(me),
+        known => known.map(|known| ReplicaKey { broker: *broker, directory: known.directory }),
+    };
+    replicas.iter().filter_map(key).map(|key| Voter { key, role: VoterRole::Data }).collect()
 }
 
 /// Stops a replica; its data goes when it has stopped.
@@ -131,15 +141,11 @@ struct ReplicaPorts {
 }
 
 impl ReplicaPorts {
-    /// Tells the table of leaders, and the coordinator that has its groups in this partition, when the leader or the in-sync
-    /// replicas have changed.
-    fn tell_of_changes(&mut self) {
+    /// Tells the coordinator that has its groups in this partition when the leader has changed.
+    fn tell_coordinator(&mut self) {
         let changes = self.view.changes();
         if std::mem::replace(&mut self.told, changes) == changes {
             return;
-        }
-        if self.has_peers {
-            self.local.tell_leaders(LeadersEvent::View(self.partition));
         }
         let image = self.local.shared.node.directory.image();
         if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic)
@@ -205,7 +211,7 @@ impl Ports<Replica> for ReplicaPorts {
 
     fn end_turn(&mut self, core: &Replica) -> After {
         self.announce();
-        self.tell_of_changes();
+        self.tell_coordinator();
         if !self.stopped {
             return After::Wait;
         }
@@ -220,7 +226,6 @@ impl Ports<Replica> for ReplicaPorts {
         self.local.replicas.borrow_mut().remove(&self.partition);
         if self.has_peers {
             self.local.tell_peers(PeersEvent::Unhosted(self.partition));
-            self.local.tell_leaders(LeadersEvent::Unhosted(self.partition));
         }
         if deleted {
             remove(&self.local, self.partition);

@@ -6,14 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_metadata::Proposer;
 use millrace_node::Core;
-use millrace_node::leaders::LeadersEvent;
-use millrace_node::metadata_store::MetadataEvent;
-use millrace_node::peer::{PeerEvent, Plane, PlaneMessage, Start};
+use millrace_node::peer::{PeerEvent, Start};
 use millrace_node::peers::{Peers, PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
-use millrace_raft::Peer as RemotePeer;
 use millrace_storage::{DiskError, SeenStart};
 use millrace_types::{Instant, Now, TopicPartition};
 
@@ -160,11 +156,6 @@ pub(super) fn remembered(local: &Rc<Local>, token: u64, seen: SeenStart, result:
     }
 }
 
-/// A process that speaks, as the metadata log names it.
-const fn proposer(peer: RemotePeer) -> Proposer {
-    Proposer { broker: peer.key.broker, directory: peer.key.directory, incarnation: peer.incarnation }
-}
-
 /// The effects of the sessions.
 struct PeersPorts {
     local: Rc<Local>,
@@ -236,24 +227,14 @@ impl Ports<Charged> for PeersPorts {
                 }
             }
             PeersEffect::Plane { from, message } => {
-                let PlaneMessage { plane, body } = message;
-                match plane {
-                    Plane::Metadata => {
-                        self.local.tell_metadata(MetadataEvent::PeerMessage { from: proposer(from), bytes: body });
-                    }
-                    Plane::Leaders => self.local.tell_leaders(LeadersEvent::Plane { from, body }),
-                }
+                tracing::debug!(broker = %from.key.broker, plane = ?message.plane, "nobody takes such a message yet");
             }
             PeersEffect::Heard(peer) => {
                 tracing::info!(broker = %peer.key.broker, incarnation = peer.incarnation, "a broker is heard");
-                self.local.tell_leaders(LeadersEvent::Heard(peer));
-                self.local.tell_metadata(MetadataEvent::BrokerUp(proposer(peer)));
                 self.report_at = Instant::ZERO;
             }
             PeersEffect::Silent(broker) => {
                 tracing::warn!(%broker, "a broker is heard no longer");
-                self.local.tell_leaders(LeadersEvent::Silent(broker));
-                self.local.tell_metadata(MetadataEvent::BrokerDown(broker));
                 self.report_at = Instant::ZERO;
             }
             PeersEffect::Ahead { broker, epoch } => tracing::trace!(%broker, epoch, "a broker has newer metadata"),

@@ -90,17 +90,6 @@ impl Router {
                 Parcel::Cancel { from, partition } => self.local.cancel(from, partition),
                 Parcel::Answer { to, answer } => self.local.deliver_answer(to, answer),
                 Parcel::Peers(events) => events.into_iter().for_each(|event| self.local.tell_peers(event)),
-                // What is for a table or a store that is not here is for nobody.
-                Parcel::Metadata(event) => {
-                    if let Some(mail) = self.local.metadata.get() {
-                        mail.push(event);
-                    }
-                }
-                Parcel::Leaders(event) => {
-                    if let Some(mail) = self.local.leaders.get() {
-                        mail.push(event);
-                    }
-                }
                 Parcel::Replicas(events) => self.local.deliver_to_replicas(events),
                 Parcel::Order(order) => self.obey(order),
             }

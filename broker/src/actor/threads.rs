@@ -11,7 +11,7 @@ use super::journal_thread::JournalThread;
 use super::peers::Sessions;
 use super::router::Router;
 use super::supervisor::Supervisor;
-use super::{leaders, metadata, peers};
+use super::{metadata, peers};
 use crate::shared::Shared;
 
 /// The arbiters of a broker.
@@ -46,7 +46,6 @@ impl Arbiters {
                 let local = Local::new(number, shared);
                 Router::start(std::rc::Rc::clone(&local));
                 if let Some(sessions) = sessions {
-                    leaders::start(&local);
                     peers::start(&local, sessions);
                 }
                 if let Some(Metadata { store, journal, supervisor }) = hosted {
