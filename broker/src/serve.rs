@@ -28,7 +28,7 @@ use crate::actor::journal_thread::JournalThread;
 use crate::actor::supervisor::{Remembered, Supervisor};
 use crate::actor::threads::{Arbiters, Metadata};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::StartError;
 use crate::local::LocalClient;
 use crate::net::address::ListenerAddress;
@@ -210,7 +210,7 @@ fn metadata(
     };
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),
-        members: Members::alone(broker.id),
+        members: config.members.as_ref().map_or_else(|| Members::alone(id), config::Members::of_log),
         broker,
         config: config.broker.clone(),
         seed: random::uuid().as_u128(),

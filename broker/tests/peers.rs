@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use common::cluster::{CLUSTER, Cluster, Shared, cluster_file, directory_id};
+use common::cluster::{CLUSTER, Cluster, Shared, cluster_file};
 use common::numbers::{PARTITIONS, Progress, TOPIC, check, consume, finish, produce};
 use common::proxy::Proxy;
 use common::{DEADLINE, Starting, command, lasting_address, until};
@@ -148,12 +148,14 @@ fn a_wiped_disk_is_another_directory_and_has_no_part_in_what_the_old_one_held() 
     let mut client = cluster.broker(leader).connect();
     until("a leader that takes writes", || client.produce(TOPIC, 0, &["before"]).ok());
     let wiped = (1..=3).find(|id| *id != leader).expect("a follower");
+    until("a session", || cluster.hears(leader, wiped).then_some(()));
+    let before = cluster.session(leader, wiped)["directory"].clone();
     cluster.kill(wiped);
     std::fs::remove_dir_all(cluster.directory(wiped)).expect("removed");
     cluster.restart(wiped);
     all_hear_each_other(&cluster, 3);
     let session = cluster.session(leader, wiped);
-    assert_ne!(session["directory"], directory_id(wiped).to_string(), "it is another one");
+    assert_ne!(session["directory"], before, "it is another one");
     assert_eq!(session["incarnation"], 1);
     assert_eq!(client.produce(TOPIC, 0, &["after"]), Ok(1), "the other two have the record");
     // Nothing of the partition is on the new disk, whatever it may have been told.

@@ -21,7 +21,7 @@ use millrace_types::{ErrorCode, TopicId, TopicPartition};
 use super::connections::Connections;
 use super::countdown::Countdown;
 use super::mail::Mail;
-use super::parcel::Parcel;
+use super::parcel::{Order, Parcel};
 use super::peers::PeersDesk;
 use super::storage_port::StoragePort;
 use super::timers::Timers;
@@ -188,6 +188,14 @@ impl Local {
         match self.peers.get() {
             Some(desk) => desk.push(event),
             None => self.for_peers.borrow_mut().push(event),
+        }
+    }
+
+    /// Takes what the sessions with other brokers have for the metadata store.
+    pub(crate) fn tell_metadata(&self, event: MetadataEvent) {
+        match self.metadata.get() {
+            Some(mail) => mail.push(event),
+            None => self.post(self.shared.placement.metadata(), Parcel::Order(Order::Metadata(Box::new(event)))),
         }
     }
 

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Answer, Call, Caller, ReplyTo};
+use millrace_raft::ReplicaKey;
 use millrace_storage::{CutDone, DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart, Upkept};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -60,6 +62,8 @@ pub(crate) enum Order {
     StartReplica(Box<OpenedLog>),
     /// To the arbiter of the metadata store: a replica has published its first leader epoch.
     ReplicaLed(TopicPartition),
+    /// To the arbiter of the metadata store: what the sessions with other brokers have for it.
+    Metadata(Box<MetadataEvent>),
     /// Stop a replica and remove its log.
     DeleteReplica(TopicPartition),
     /// Give a replica other settings.
@@ -93,6 +97,8 @@ pub(crate) struct OpenedLog {
     pub(crate) recovery: Recovery,
     /// What the write-ahead store knows that the replica has promised.
     pub(crate) promises: Promises,
+    /// The replicas that vote at first.
+    pub(crate) voters: Vec<ReplicaKey>,
 }
 
 /// A client's socket on its way to an arbiter.

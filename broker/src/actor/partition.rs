@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millrace_metadata::{CONSUMER_OFFSETS, Image, Topic};
+use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::group::GroupEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, log_config, min_in_sync};
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
-use millrace_types::{BrokerId, ErrorCode, LeaderEpoch, TopicPartition};
+use millrace_types::{ErrorCode, TopicPartition};
 
 use super::arbiter::Local;
 use super::countdown::Countdown;
@@ -22,7 +22,7 @@ use super::timers::Fire;
 
 /// Starts the replica of an opened log on the calling thread's arbiter.
 pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
-    let OpenedLog { partition, mut log, recovery, promises } = opened;
+    let OpenedLog { partition, mut log, recovery, promises, voters } = opened;
     // While the log was being opened there was no replica to stop or to configure.
     let image = local.shared.node.directory.image();
     let Some(topic) = image.topic_by_id(partition.topic) else {
@@ -45,7 +45,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         recovery,
         me: Peer { key, incarnation: settings.incarnation },
         promises,
-        first: Configuration::first(voters(&image, topic, partition, key)),
+        first: Configuration::first(voters.into_iter().map(|key| Voter { key, role: VoterRole::Data }).collect()),
         min_in_sync: min_in_sync(&topic.settings),
         check_interval: settings.retention_check_interval,
         session_timeout: settings.peer_session_timeout,
@@ -66,7 +66,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         local,
         view,
         has_peers,
-        leader: None,
+        changes: 0,
         led: false,
         told: 0,
         coordinates: false,
@@ -74,17 +74,6 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     };
     let local = Rc::clone(&ports.local);
     Host::start(core, ports, mail, local);
-}
-
-/// The members of a partition that nobody has changed: its replicas, each with the directory that its broker registered.
-fn voters(image: &Image, topic: &Topic, partition: TopicPartition, me: ReplicaKey) -> Vec<Voter> {
-    let number = usize::try_from(partition.partition).unwrap_or(usize::MAX);
-    let replicas = topic.partitions.get(number).map_or(&[][..], |assignment| &assignment.replicas);
-    let key = |broker: &BrokerId| match image.broker(*broker) {
-        _ if *broker == me.broker => Some(me),
-        known => known.map(|known| ReplicaKey { broker: *broker, directory: known.directory }),
-    };
-    replicas.iter().filter_map(key).map(|key| Voter { key, role: VoterRole::Data }).collect()
 }
 
 /// Stops a replica; its data goes when it has stopped.
@@ -129,8 +118,8 @@ struct ReplicaPorts {
     view: Arc<PartitionView>,
     /// Whether there are other brokers.
     has_peers: bool,
-    /// The leader and the epoch that the sessions with other brokers know.
-    leader: Option<(BrokerId, LeaderEpoch)>,
+    /// What of the view's changes the sessions with other brokers know.
+    changes: u64,
     /// Whether the metadata store knows that the partition has a leader.
     led: bool,
     /// What of the view's changes the partition's group coordinator has been told.
@@ -160,12 +149,12 @@ impl ReplicaPorts {
         if self.led && self.coordinates && !self.has_peers {
             return;
         }
-        let leader = self.view.leader();
-        if leader != self.leader && self.has_peers {
+        let changes = self.view.changes();
+        if changes != self.changes && self.has_peers {
             self.local.tell_peers(PeersEvent::Leader(self.partition));
         }
-        self.leader = leader;
-        if !self.led && leader.is_some() {
+        self.changes = changes;
+        if !self.led && self.view.leader().is_some() {
             self.led = true;
             self.local.shared.starting.sub();
             let metadata = self.local.shared.placement.metadata();

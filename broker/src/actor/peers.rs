@@ -6,10 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_node::Core;
-use millrace_node::peer::{PeerEvent, Start};
+use millrace_metadata::Proposer;
+use millrace_node::leaders::{Leaders, LeadersEffect, LeadersEvent};
+use millrace_node::metadata_store::MetadataEvent;
+use millrace_node::peer::{PeerEvent, Plane, PlaneMessage, Start};
 use millrace_node::peers::{Peers, PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
+use millrace_node::{Answer, Core};
+use millrace_raft::Peer;
 use millrace_storage::{DiskError, SeenStart};
 use millrace_types::{Instant, Now, TopicPartition};
 
@@ -123,6 +127,8 @@ pub(super) fn start(local: &Rc<Local>, sessions: Sessions) {
         orders,
         batch: Vec::new(),
         replicas: (0..local.shared.placement.arbiters()).map(|_| Vec::new()).collect(),
+        leaders: Leaders::new(local.shared.node.settings.broker_id, Arc::clone(&local.shared.node.directory)),
+        leaders_due: Instant::NEVER,
         flush: false,
         report_at: Instant::ZERO,
     };
@@ -156,6 +162,11 @@ pub(super) fn remembered(local: &Rc<Local>, token: u64, seen: SeenStart, result:
     }
 }
 
+/// A process as the metadata log names it.
+const fn process(peer: Peer) -> Proposer {
+    Proposer { broker: peer.key.broker, directory: peer.key.directory, incarnation: peer.incarnation }
+}
+
 /// The effects of the sessions.
 struct PeersPorts {
     local: Rc<Local>,
@@ -165,6 +176,10 @@ struct PeersPorts {
     batch: Vec<Order>,
     /// What is for replicas, by arbiter, until the turn ends.
     replicas: Vec<Vec<(TopicPartition, ReplicaEvent)>>,
+    /// Who leads, as brokers tell each other: it lives by what the sessions say.
+    leaders: Leaders,
+    /// When the table of leaders asked to be called; it is as exact as the measure of this arbiter's lag.
+    leaders_due: Instant,
     /// Whether something was taken that may have been something to send.
     flush: bool,
     /// When the figures are renewed.
@@ -176,6 +191,23 @@ impl PeersPorts {
         let arbiter = self.local.shared.placement.partition(&partition);
         if let Some(batch) = self.replicas.get_mut(arbiter) {
             batch.push((partition, event));
+        }
+    }
+
+    /// Something for the table of leaders, and what follows from it.
+    fn lead(&mut self, event: LeadersEvent) {
+        let mut effects = Vec::new();
+        self.leaders.step(self.local.shared.clock.now(), event, &mut effects);
+        for effect in effects {
+            match effect {
+                LeadersEffect::Send { to, message } => self.desk.push(PeersEvent::SendPlane { to, message }),
+                LeadersEffect::Hint { partition, leader, epoch } => {
+                    self.for_replica(partition, ReplicaEvent::Hint { leader, epoch });
+                }
+                LeadersEffect::Transfer { partition, to } => self.for_replica(partition, ReplicaEvent::Transfer { to }),
+                LeadersEffect::Elected { to, error } => self.local.answer(to, Answer::Elected(error)),
+                LeadersEffect::Timer(at) => self.leaders_due = at,
+            }
         }
     }
 
@@ -196,6 +228,15 @@ impl Ports<Charged> for PeersPorts {
     fn took(&mut self, event: &Arrival) {
         if let PeersEvent::Send { to, records, .. } = &event.event {
             self.local.shared.room.arrive(to.broker, records.len());
+        }
+        match &event.event {
+            PeersEvent::Leader(partition) => self.lead(LeadersEvent::View(*partition)),
+            PeersEvent::Unhosted(partition) => self.lead(LeadersEvent::Unhosted(*partition)),
+            PeersEvent::Lag(_) if self.leaders_due <= self.local.shared.clock.instant() => {
+                self.leaders_due = Instant::NEVER;
+                self.lead(LeadersEvent::Timer);
+            }
+            _ => {}
         }
         self.flush |= matches!(event.event, PeersEvent::Send { .. } | PeersEvent::SendPlane { .. });
     }
@@ -226,14 +267,21 @@ impl Ports<Charged> for PeersPorts {
                     self.for_replica(partition, event);
                 }
             }
-            PeersEffect::Plane { from, message } => {
-                tracing::debug!(broker = %from.key.broker, plane = ?message.plane, "nobody takes such a message yet");
+            PeersEffect::Plane { from, message: PlaneMessage { plane: Plane::Metadata, body } } => {
+                self.local.tell_metadata(MetadataEvent::PeerMessage { from: process(from), bytes: body });
+            }
+            PeersEffect::Plane { from, message: PlaneMessage { plane: Plane::Leaders, body } } => {
+                self.lead(LeadersEvent::Plane { from, body });
             }
             PeersEffect::Heard(peer) => {
+                self.local.tell_metadata(MetadataEvent::BrokerUp(process(peer)));
+                self.lead(LeadersEvent::Heard(peer));
                 tracing::info!(broker = %peer.key.broker, incarnation = peer.incarnation, "a broker is heard");
                 self.report_at = Instant::ZERO;
             }
             PeersEffect::Silent(broker) => {
+                self.local.tell_metadata(MetadataEvent::BrokerDown(broker));
+                self.lead(LeadersEvent::Silent(broker));
                 tracing::warn!(%broker, "a broker is heard no longer");
                 self.report_at = Instant::ZERO;
             }

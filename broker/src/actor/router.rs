@@ -106,6 +106,7 @@ impl Router {
                     mail.push(MetadataEvent::ReplicaLed { partition });
                 }
             }
+            Order::Metadata(event) => local.tell_metadata(*event),
             Order::DeleteReplica(partition) => partition::delete(local, partition),
             Order::ConfigureReplica(partition, config) => {
                 if let Some(mail) = local.replica(&partition) {

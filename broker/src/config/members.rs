@@ -93,6 +93,16 @@ pub struct Members {
 }
 
 impl Members {
+    /// The same as the metadata log takes them.
+    #[must_use]
+    pub fn of_log(&self) -> millrace_metadata::log::Members {
+        let member = |member: &Member| millrace_metadata::log::Member {
+            host: member.peer.host().to_owned(),
+            port: member.peer.port(),
+        };
+        millrace_metadata::log::Members::new(self.brokers.iter().map(|(id, one)| (*id, member(one))).collect())
+    }
+
     /// The address of a broker.
     #[must_use]
     pub fn address(&self, broker: BrokerId) -> Option<&PeerAddress> {

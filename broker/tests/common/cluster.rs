@@ -1,21 +1,8 @@
-//! Several brokers as processes, with a topic that all of them hold.
-//!
-//! Every data directory is made with the same metadata before its broker starts, as if the brokers had agreed on them.
-
-use std::path::Path;
-use std::sync::Arc;
+//! Several brokers as processes, with topics that all of them hold.
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{MetadataRequest, TopicName};
-use millrace_metadata::{
-    Assignment, Broker as Registered, Change, Endpoint, Entry, Image, Local, TopicRecord, apply, snapshot_records,
-};
-use millrace_storage::{
-    DataDir, Disk, Journal, JournalOptions, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState,
-};
-use millrace_types::{BrokerId, DirectoryId, TopicId};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::{Broker, Client, DEADLINE, Starting, command_at, lasting_address, text, until};
 
@@ -64,17 +51,31 @@ impl Cluster {
             let file = cluster_file(CLUSTER, (1..).zip(&peers).map(seen));
             std::fs::write(root.path().join(format!("{id}.toml")), file).expect("written");
         }
-        let records = records(&clients, topics);
-        for id in 1..=count {
-            make(&root.path().join(id.to_string()), id, &records);
-        }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut cluster = Self { root, clients, peers, settings, brokers: (0..count).map(|_| None).collect() };
         let starting: Vec<Starting> = (1..=count).map(|id| cluster.begin(id)).collect();
         for (at, starting) in starting.into_iter().enumerate() {
             cluster.brokers[at] = Some(starting.within(DEADLINE).unwrap_or_else(|starting| starting.give_up()));
         }
+        for (at, topic) in topics.iter().enumerate() {
+            cluster.create(at % count + 1, topic, count);
+        }
         cluster
+    }
+
+    /// Creates a topic by asking a broker, with as many replicas as there are brokers.
+    pub fn create(&self, by: usize, topic: &Shared<'_>, replicas: usize) {
+        let (partitions, replicas) = (i32::try_from(topic.partitions), i16::try_from(replicas));
+        let (partitions, replicas) = (partitions.expect("small"), replicas.expect("small"));
+        until("the topic is created", || {
+            let mut client = self.broker(by).connect();
+            match client.create_replicated(topic.name, partitions, replicas, topic.configs) {
+                0 => Some(()),
+                // INVALID_REPLICATION_FACTOR, REQUEST_TIMED_OUT: not all brokers are registered yet.
+                38 | 7 => None,
+                code => panic!("error {code}"),
+            }
+        });
     }
 
     /// The command that runs a broker.
@@ -170,56 +171,4 @@ impl Cluster {
 pub fn cluster_file(cluster: &str, brokers: impl IntoIterator<Item = (usize, String)>) -> String {
     let broker = |(id, address): (usize, String)| format!("[[brokers]]\nid = {id}\npeer = \"{address}\"\n");
     format!("cluster_id = \"{cluster}\"\n{}", brokers.into_iter().map(broker).collect::<String>())
-}
-
-/// Identity of a broker's first data directory.
-pub fn directory_id(id: usize) -> DirectoryId {
-    DirectoryId(Uuid::from_u128(0xd1_0000 + id as u128))
-}
-
-/// The metadata on which the brokers agree.
-fn records(clients: &[String], topics: &[Shared<'_>]) -> Vec<Vec<u8>> {
-    let id = |number: usize| BrokerId(i32::try_from(number).expect("small"));
-    let mut changes = vec![Change::Genesis { cluster_id: CLUSTER.to_owned(), acceptors: Vec::new() }];
-    for (at, address) in clients.iter().enumerate() {
-        let (host, port) = address.rsplit_once(':').expect("host:port");
-        let endpoint =
-            Endpoint { listener: "PLAINTEXT".to_owned(), host: host.to_owned(), port: port.parse().expect("a port") };
-        changes.push(Change::RegisterBroker(Registered {
-            id: id(at + 1),
-            rack: None,
-            endpoints: vec![endpoint],
-            directory: directory_id(at + 1),
-            incarnation: 1,
-        }));
-    }
-    let count = clients.len();
-    for (number, topic) in topics.iter().enumerate() {
-        let replicas = |first: usize| (0..count).map(|next| id((first + next) % count + 1)).collect();
-        changes.push(Change::CreateTopic(TopicRecord {
-            id: TopicId(Uuid::from_u128(0x70_0000 + number as u128)),
-            name: topic.name.to_owned(),
-            partitions: (0..topic.partitions).map(|first| Assignment::new(replicas(first))).collect(),
-            overrides: topic.configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        }));
-    }
-    let mut image = Image::new(Local::default());
-    apply(&mut image, &Entry::new(changes)).expect("it fits");
-    snapshot_records(&image).expect("it is written")
-}
-
-/// Makes a data directory with these metadata.
-fn make(path: &Path, id: usize, records: &[Vec<u8>]) {
-    let directory = directory_id(id);
-    let identity = NewIdentity { directory_id: directory, cluster_id: CLUSTER.to_owned() };
-    let data_dir = DataDir::open(path, identity).expect("a directory");
-    let disk: &Arc<dyn Disk> = data_dir.disk();
-    let options = || JournalOptions { create: true, ..JournalOptions::default() };
-    let boot = NewBoot { directory, boot_id: data_dir.boot_id().to_owned(), nonce: id as u64 };
-    QState::open(disk, Path::new(QSTATE_DIR), options(), boot).expect("a store");
-    disk.create_dir(Path::new(METADATA_DIR)).expect("a folder");
-    let (mut journal, ..) = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options()).expect("a journal");
-    let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
-    journal.append(&records).expect("written");
-    journal.flush().expect("durable");
 }

@@ -333,13 +333,18 @@ impl Client {
 
     /// Creates a topic; the error code.
     pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
+        self.create_replicated(name, partitions, -1, configs)
+    }
+
+    /// Creates a topic with so many replicas; the error code.
+    pub fn create_replicated(&mut self, name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) -> i16 {
         let config = |(key, value): &(&str, &str)| {
             CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
         };
         let topic = CreatableTopic::default()
             .with_name(TopicName(text(name)))
             .with_num_partitions(partitions)
-            .with_replication_factor(-1)
+            .with_replication_factor(replicas)
             .with_configs(configs.iter().map(config).collect());
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
         self.call(&request, 7).topics.first().expect("one topic").error_code
