@@ -236,15 +236,7 @@ impl Process {
         let is_start = matches!(event, ReplicaEvent::Start);
         let (view, led_by) = (Arc::clone(&hosted.view), hosted.view.leader());
         let changes = view.changes();
-        match &event {
-            ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
-                let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
-                port.note(format_args!(
-                    "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
-                ));
-            }
-            other => port.note(format_args!("{partition} {}", name(other))),
-        }
+        note(port, partition, &event);
         hosted.core.step(port.now, event, &mut effects);
         let high_watermark = hosted.view.log.high_watermark();
         let (mut stopped, mut turn) = (false, Vec::new());
@@ -339,6 +331,19 @@ impl Process {
                 }
             }
         }
+    }
+}
+
+/// Writes down what a replica is told.
+fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
+    match event {
+        ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
+            let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
+            port.note(format_args!(
+                "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
+            ));
+        }
+        other => port.note(format_args!("{partition} {}", name(other))),
     }
 }
 
