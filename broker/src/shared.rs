@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use millrace_storage::{Disk, OpenSegments, StorageHandle};
+use millrace_storage::{Disk, OpenSegments, StorageHandle, Upkeep};
 use millrace_types::DirectoryId;
 use tokio::sync::Notify;
 
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     /// The bound on open segment files.
     pub(crate) open_segments: OpenSegments,
+    /// The rate of the scrub, and what was found and repaired.
+    pub(crate) upkeep: Upkeep,
     /// The connections of clients.
     pub(crate) limits: Arc<Limits>,
     /// Figures for `/metrics`.
@@ -140,6 +142,7 @@ impl Shared {
     /// Before anything runs.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let placement = Placement::new(parts.arbiters);
+        let upkeep = Upkeep::new(parts.node.settings.scrub_bytes_per_second);
         Arc::new(Self {
             clock: parts.clock,
             placement,
@@ -148,6 +151,7 @@ impl Shared {
             storage_bound: parts.storage_bound,
             disk: parts.disk,
             open_segments: OpenSegments::default(),
+            upkeep,
             limits: Arc::default(),
             meters: Meters::new(),
             directory_id: parts.directory_id,

@@ -37,6 +37,8 @@ pub struct Settings {
     pub max_request_partition_size_limit: usize,
     /// How often segments are checked for removal (`log.retention.check.interval.ms`).
     pub retention_check_interval: Duration,
+    /// Bytes of sealed segments that are read per second to find what has rotted (`log.scrub.bytes.per.second`).
+    pub scrub_bytes_per_second: u64,
     /// Settings of the group coordinators.
     pub group: GroupSettings,
     /// Settings of committed offsets.
@@ -144,6 +146,7 @@ impl Settings {
             max_incremental_fetch_session_cache_slots: size("max.incremental.fetch.session.cache.slots"),
             max_request_partition_size_limit: size("max.request.partition.size.limit"),
             retention_check_interval: millis("log.retention.check.interval.ms"),
+            scrub_bytes_per_second: u64::try_from(config.number("log.scrub.bytes.per.second")).unwrap_or(0),
             group: GroupSettings {
                 min_session_timeout: millis("group.min.session.timeout.ms"),
                 max_session_timeout: millis("group.max.session.timeout.ms"),

@@ -22,6 +22,7 @@ mod qstate;
 mod record_batch;
 mod recovery;
 mod segment;
+mod upkeep;
 mod view;
 
 pub use builder::BatchBuilder;
@@ -47,4 +48,5 @@ pub use record_batch::{BatchError, BatchHeader, BatchLimits, HeaderError, Record
 pub use record_batch::{TimestampType, ValidBatches};
 pub use recovery::{Cut, Known, Recovery, Rot};
 pub use segment::OpenSegments;
+pub use upkeep::{Cause, Damage, Mend, Upkeep, UpkeepJob, UpkeepSnapshot, Upkept, Where, intact_prefix};
 pub use view::{ByTime, LogView, ReadError, Slice, WarmJob};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_node::replica::Promises;
 use millrace_node::{Answer, Call, Caller, ReplyTo};
-use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery};
+use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery, Upkept};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::local::LocalRequest;
@@ -130,6 +130,13 @@ pub(crate) enum Completion {
         partition: TopicPartition,
         /// What was made.
         prepared: Prepared,
+    },
+    /// A piece of upkeep of a replica's log is done.
+    Upkept {
+        /// The partition.
+        partition: TopicPartition,
+        /// What came of it.
+        upkept: Box<Upkept>,
     },
     /// A cold range was read in.
     Warmed {

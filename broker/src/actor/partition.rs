@@ -142,6 +142,7 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::Put { token, records } => local.storage.put(partition, token, records),
             ReplicaEffect::Flush(work) => local.storage.flush(partition, work),
             ReplicaEffect::Prepare(job) => local.storage.prepare(partition, job),
+            ReplicaEffect::Upkeep(job) => local.storage.upkeep(partition, job),
             ReplicaEffect::Run(job) => local.storage.run(job),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
             // A message may be lost, and nobody is there to take it.

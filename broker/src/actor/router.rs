@@ -57,6 +57,7 @@ impl Router {
             }
             Completion::Put { partition, token, result } => replica(partition, ReplicaEvent::PutDone { token, result }),
             Completion::Prepared { partition, prepared } => replica(partition, ReplicaEvent::Prepared(prepared)),
+            Completion::Upkept { partition, upkept } => replica(partition, ReplicaEvent::Upkept(*upkept)),
             Completion::Warmed { caller: Caller::Connection(id), token } => {
                 if let Some(mail) = local.connections.mail(id) {
                     mail.push(ConnectionEvent::Warmed { token });

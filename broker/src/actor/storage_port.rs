@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use metrics::Gauge;
 use millrace_node::Caller;
-use millrace_storage::{FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, StorageHandle, StorageJob, WarmJob};
+use millrace_storage::{
+    FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, StorageHandle, StorageJob, UpkeepJob, WarmJob,
+};
 use millrace_types::TopicPartition;
 use parking_lot::Mutex;
 
@@ -68,6 +70,14 @@ impl StoragePort {
         let inbox = Arc::clone(&self.inbox);
         self.run(StorageJob::new("prepare", move || {
             inbox.complete(Completion::Prepared { partition, prepared: job.run() });
+        }));
+    }
+
+    /// Looks at a sealed segment, or repairs it; completes as [`Completion::Upkept`].
+    pub(crate) fn upkeep(self: &Rc<Self>, partition: TopicPartition, job: UpkeepJob) {
+        let inbox = Arc::clone(&self.inbox);
+        self.run(StorageJob::new("upkeep", move || {
+            inbox.complete(Completion::Upkept { partition, upkept: Box::new(job.run()) });
         }));
     }
 

@@ -9,7 +9,7 @@ use actix_web::web::Data;
 use actix_web::{HttpResponse, get};
 use metrics::{counter, gauge};
 use millrace_node::metadata_store::MAX_QUEUED;
-use millrace_storage::mapped_count;
+use millrace_storage::{Cause, mapped_count};
 use millrace_types::TopicPartition;
 
 use super::State;
@@ -39,6 +39,7 @@ pub(crate) async fn render(state: Data<State>) -> HttpResponse {
     let _late = tokio::time::timeout(SAMPLE_TIMEOUT, done.wait()).await;
     sample(&state.shared);
     sample_storage(&state.shared);
+    sample_upkeep(&state.shared);
     let mut text = state.recorder.render();
     // Written by hand, since a gauge of a deleted topic would stay for ever.
     topic_sizes(&state.shared, &mut text);
@@ -103,6 +104,19 @@ fn sample_storage(shared: &Shared) {
     counter!(names::STORAGE_FLUSH_MICROS).absolute(stats.flush_micros);
     counter!(names::STORAGE_FLUSHED_FILES).absolute(stats.grouped_files);
     counter!(names::STORAGE_FLUSHES).absolute(stats.grouped_jobs);
+}
+
+fn sample_upkeep(shared: &Shared) {
+    let upkeep = shared.upkeep.snapshot();
+    counter!(names::LOG_SCRUBBED_BYTES).absolute(upkeep.scrubbed_bytes);
+    let tallies = upkeep.found.into_iter().zip(upkeep.repaired);
+    for (cause, ((found, found_bytes), (repaired, repaired_bytes))) in Cause::ALL.into_iter().zip(tallies) {
+        let cause = cause.name();
+        counter!(names::LOG_DAMAGE_FOUND, "cause" => cause).absolute(found);
+        counter!(names::LOG_DAMAGE_FOUND_BYTES, "cause" => cause).absolute(found_bytes);
+        counter!(names::LOG_DAMAGE_REPAIRED, "cause" => cause).absolute(repaired);
+        counter!(names::LOG_DAMAGE_REPAIRED_BYTES, "cause" => cause).absolute(repaired_bytes);
+    }
 }
 
 fn topic_sizes(shared: &Shared, text: &mut String) {

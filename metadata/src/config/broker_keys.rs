@@ -118,6 +118,12 @@ pub const BROKER_KEYS: &[Key] = &[
     )
     .unit(Unit::Millis),
     key(
+        "log.scrub.bytes.per.second",
+        long(0, 4_194_304),
+        "How fast all sealed segments together are read over and over, to find bytes that have rotted before someone needs them; 0 for not at all. What is found is fetched again from another replica.",
+    )
+    .unit(Unit::Bytes),
+    key(
         "log.segment.initial.bytes",
         int(4096, 65_536),
         "The first allocation of a segment; it doubles up to segment.bytes as the segment fills.",

@@ -35,6 +35,13 @@ impl Replica {
         }
     }
 
+    /// As [`Replica::tell_running`]; a replica that is about to start must know who is heard, too.
+    pub(super) fn tell_of_session(&mut self, now: Now, event: Event, out: &mut Vec<ReplicaEffect>) {
+        if self.phase == Phase::Opened || self.is_running() {
+            self.tell(now, event, out);
+        }
+    }
+
     /// Tells the consensus what has happened, and carries out what it asks for, in the order it asks.
     pub(super) fn tell(&mut self, now: Now, event: Event, out: &mut Vec<ReplicaEffect>) {
         let mut events = VecDeque::from([event]);
@@ -62,9 +69,7 @@ impl Replica {
                 self.view.set_in_sync(in_sync.iter().map(|replica| replica.broker).collect());
                 self.refuse_without_enough_replicas(out);
             }
-            Effect::Recovered => {
-                tracing::info!(partition = %self.partition, "what was lost has been fetched again");
-            }
+            Effect::Recovered => self.recovered(),
             Effect::Configured(members) => {
                 tracing::info!(partition = %self.partition, version = members.id.version, "the members have changed");
             }

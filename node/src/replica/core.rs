@@ -13,6 +13,8 @@ use super::early::Early;
 use super::promises::Promises;
 use super::purgatory::Purgatory;
 use super::puts::Puts;
+use super::salvage::Lost;
+use super::upkeep::Upkeep;
 use super::watchers::Watchers;
 use super::{ReplicaEffect, ReplicaEvent, consensus};
 use crate::core::Core;
@@ -56,6 +58,9 @@ pub struct Replica {
     pub(super) min_in_sync: usize,
     pub(super) puts: Puts,
     pub(super) cut: Cut,
+    /// The offsets that were lost to damage when the log was opened, until they have been fetched again.
+    pub(super) lost: Option<Lost>,
+    pub(super) upkeep: Upkeep,
     /// The records of the fetch response that is being received.
     pub(super) incoming: Option<Bytes>,
     /// Whether a follower asks again when the epochs that are being put are durable.
@@ -116,6 +121,8 @@ impl Replica {
             log: parts.log,
             puts: Puts::default(),
             cut: Cut::None,
+            lost: None,
+            upkeep: Upkeep::default(),
             incoming: None,
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
@@ -197,6 +204,7 @@ impl Core for Replica {
             ReplicaEvent::Flushed { upto, result, .. } => self.flushed(now, upto, result, out),
             ReplicaEvent::PutDone { token, result } => self.put_done(now, token, result, out),
             ReplicaEvent::Prepared(prepared) => self.log.prepared(prepared),
+            ReplicaEvent::Upkept(upkept) => self.upkept(now, upkept, out),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Configure { log, min_in_sync } => {
                 self.log.set_config(*log);
@@ -204,9 +212,9 @@ impl Core for Replica {
                 self.configure(now, out);
             }
             ReplicaEvent::Peer { envelope, records } => self.receive(now, *envelope, records, out),
-            ReplicaEvent::SessionUp(peer) => self.tell_running(now, Event::SessionUp(peer), out),
+            ReplicaEvent::SessionUp(peer) => self.tell_of_session(now, Event::SessionUp(peer), out),
             ReplicaEvent::SessionDown { broker, heard } => {
-                self.tell_running(now, Event::SessionDown { broker, heard }, out);
+                self.tell_of_session(now, Event::SessionDown { broker, heard }, out);
             }
             ReplicaEvent::Refetch => self.tell_running(now, Event::Refetch, out),
             ReplicaEvent::Hint { leader, epoch } => self.tell_running(now, Event::Hint { leader, epoch }, out),

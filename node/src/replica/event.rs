@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey};
-use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob};
+use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, UpkeepJob, Upkept};
 use millrace_types::{BrokerId, Instant, LeaderEpoch, Offset};
 
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
@@ -42,6 +42,8 @@ pub enum ReplicaEvent {
     },
     /// Space allocated ahead is ready.
     Prepared(Prepared),
+    /// A piece of upkeep is done.
+    Upkept(Upkept),
     /// The time asked for by the latest `Timer` effect has come.
     Timer,
     /// The topic's settings changed.
@@ -55,7 +57,7 @@ pub enum ReplicaEvent {
     Peer {
         /// The message, its sender and its receiver.
         envelope: Box<Envelope>,
-        /// The record batches that came with a fetch response, else nothing.
+        /// The record batches that came with a response, else nothing.
         records: Bytes,
     },
     /// Frames come from this replica's broker again, or for the first time.
@@ -105,6 +107,9 @@ pub enum ReplicaEffect {
     Flush(FlushWork),
     /// Allocate ahead on a storage thread; completes as [`ReplicaEvent::Prepared`].
     Prepare(PrepareJob),
+    /// Look at a sealed segment, or repair it, on a storage thread; completes as [`ReplicaEvent::Upkept`]. A replica has a
+    /// few under way at most; a host whose queue is full keeps it until there is room.
+    Upkeep(UpkeepJob),
     /// Remove files and the like on a storage thread; nothing comes back.
     Run(StorageJob),
     /// An answer.
@@ -120,7 +125,7 @@ pub enum ReplicaEffect {
         to: ReplicaKey,
         /// What.
         message: Message,
-        /// The record batches that go with a fetch response, else nothing.
+        /// The record batches that go with a response, else nothing.
         records: Bytes,
     },
     /// Wake the replica at this moment; replaces the timer asked for before.

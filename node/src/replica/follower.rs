@@ -27,6 +27,11 @@ impl Replica {
         if !self.is_running() {
             return;
         }
+        match &envelope.message {
+            Message::Repair(request) => return self.lend(&envelope, *request, out),
+            Message::RepairResponse(response) => return self.borrowed(now, &envelope, *response, records, out),
+            _ => {}
+        }
         if let Message::FetchResponse(response) = &mut envelope.message
             && let FetchBody::Records { markers, spans, .. } = &mut response.body
         {

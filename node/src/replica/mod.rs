@@ -16,6 +16,7 @@ mod cut;
 mod early;
 mod event;
 mod follower;
+mod heal;
 mod invariants;
 mod leadership;
 mod lifecycle;
@@ -24,10 +25,12 @@ mod operations;
 mod promises;
 mod purgatory;
 mod puts;
+mod salvage;
 mod serve;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod watchers;
 
 pub use self::core::{Replica, ReplicaParts};

@@ -12,13 +12,18 @@ const MAX_WARM_ROUNDS: usize = 2;
 
 impl Replica {
     /// Sends the response with as many records as fit.
-    pub(super) fn serve(&self, to: ReplicaKey, mut response: FetchResponse, out: &mut Vec<ReplicaEffect>) {
+    pub(super) fn serve(&mut self, to: ReplicaKey, mut response: FetchResponse, out: &mut Vec<ReplicaEffect>) {
         let FetchBody::Records { upto, .. } = response.body else {
             debug_assert!(false, "records are served");
             return;
         };
         let from = response.position.offset;
         let (records, end) = self.read(from, upto).unwrap_or_else(|| (Bytes::new(), from));
+        let (records, end) = self.intact(from, records, end);
+        if end == from && self.upkeep.is_damaged() {
+            // The follower hears nothing until its leader is another one, or whole: it is reminded of who leads (R17), and asks.
+            return;
+        }
         response.limit(end);
         out.push(ReplicaEffect::Send { to, message: Message::FetchResponse(response), records });
     }

@@ -72,7 +72,7 @@ pub(crate) struct Cluster {
     pub(crate) lost: Vec<(usize, usize, &'static str)>,
     /// Records on their way to this broker are damaged, so many times.
     pub(crate) damage: Option<(usize, u64)>,
-    partition: TopicPartition,
+    pub(crate) partition: TopicPartition,
     config: LogConfig,
     membership: Membership,
     /// Ways that are cut, each in one direction.
@@ -279,6 +279,7 @@ impl Cluster {
                 ReplicaEffect::Put { token, records } => self.ask(at, Work::Put(partition, token, records)),
                 ReplicaEffect::Flush(work) => self.ask(at, Work::Flush(partition, work)),
                 ReplicaEffect::Prepare(job) => self.ask(at, Work::Prepare(partition, job)),
+                ReplicaEffect::Upkeep(job) => self.ask(at, Work::Upkeep(partition, job)),
                 ReplicaEffect::Run(job) => self.ask(at, Work::Run(job)),
                 ReplicaEffect::Answer { to, answer } => {
                     assert!(self.answers.insert(to.token, answer).is_none(), "a call is answered once");

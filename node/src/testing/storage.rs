@@ -8,7 +8,7 @@ use std::time::Duration;
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{
     CrashKind, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState, SimDisk,
-    StorageJob, WarmJob, partition_dir,
+    StorageJob, UpkeepJob, WarmJob, partition_dir,
 };
 use millrace_storage::{NewBoot, QSTATE_DIR};
 use millrace_types::{Now, TopicPartition};
@@ -26,6 +26,7 @@ pub(crate) enum Work {
     Flush(TopicPartition, FlushWork),
     Put(TopicPartition, u64, Vec<QRecord>),
     Prepare(TopicPartition, PrepareJob),
+    Upkeep(TopicPartition, UpkeepJob),
     Run(StorageJob),
     Warm(ConnectionId, u64, WarmJob),
 }
@@ -153,6 +154,7 @@ impl Storage {
                 Done::Replica(partition, ReplicaEvent::PutDone { token, result })
             }
             Work::Prepare(partition, job) => Done::Replica(partition, ReplicaEvent::Prepared(job.run())),
+            Work::Upkeep(partition, job) => Done::Replica(partition, ReplicaEvent::Upkept(job.run())),
             Work::Run(job) => {
                 job.run();
                 Done::Nothing

@@ -170,6 +170,7 @@ impl Core for Witness {
             | ReplicaEvent::Cancel { .. }
             | ReplicaEvent::Flushed { .. }
             | ReplicaEvent::Prepared(_)
+            | ReplicaEvent::Upkept(_)
             | ReplicaEvent::Configure { .. }
             | ReplicaEvent::Transfer { .. }
             | ReplicaEvent::Change(_)

@@ -18,7 +18,7 @@ use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Caller, Shared};
 use millrace_storage::{
     Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR, PrepareJob, Prepared,
-    QRecord, QState, Recovery, SeenStart, StorageJob, WarmJob, partition_dir,
+    QRecord, QState, Recovery, SeenStart, StorageJob, UpkeepJob, Upkept, WarmJob, partition_dir,
 };
 use millrace_types::{BrokerId, TopicPartition};
 
@@ -31,6 +31,7 @@ use super::process::{Process, Remembered};
 pub(super) enum Job {
     Open(TopicPartition, Box<LogConfig>, Box<Remembered>),
     Prepare(TopicPartition, PrepareJob),
+    Upkeep(TopicPartition, UpkeepJob),
     Run(StorageJob),
     Warm(Caller, u64, WarmJob),
     RemoveDir(TopicPartition),
@@ -41,6 +42,7 @@ pub(super) enum Job {
 enum Finished {
     Opened(TopicPartition, Box<Remembered>, Box<Result<(Log, Recovery), LogError>>),
     Prepared(TopicPartition, Prepared),
+    Upkept(TopicPartition, Box<Upkept>),
     Warmed(Caller, u64),
     Nothing,
 }
@@ -286,6 +288,7 @@ impl Process {
                 Finished::Opened(partition, remembered, Box::new(opened))
             }
             Job::Prepare(partition, job) => Finished::Prepared(partition, job.run()),
+            Job::Upkeep(partition, job) => Finished::Upkept(partition, Box::new(job.run())),
             Job::Run(job) => {
                 job.run();
                 Finished::Nothing
@@ -367,6 +370,10 @@ impl Process {
             Finished::Opened(partition, remembered, opened) => self.opened(port, partition, &remembered, *opened),
             Finished::Prepared(partition, prepared) => {
                 let event = Event::Replica(partition, ReplicaEvent::Prepared(prepared));
+                port.mail(Who::Metadata, Who::Replica(partition), event);
+            }
+            Finished::Upkept(partition, upkept) => {
+                let event = Event::Replica(partition, ReplicaEvent::Upkept(*upkept));
                 port.mail(Who::Metadata, Who::Replica(partition), event);
             }
             Finished::Warmed(Caller::Connection(id), token) => {

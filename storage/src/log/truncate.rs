@@ -9,7 +9,7 @@ use crate::disk::DiskError;
 use crate::mutation::{Mutation, broken};
 use crate::producer_state::rebuild;
 use crate::qstate::QRecord;
-use crate::recovery::{remove_segment, remove_snapshots_above};
+use crate::recovery::{Rot, remove_segment, remove_segments_but, remove_snapshots_above};
 use crate::segment::{Content, FileKind, Segment, Walk, file_name, remove_if_there};
 
 /// A truncation that was decided and not done yet.
@@ -24,6 +24,8 @@ pub struct Truncation {
     epoch: LeaderEpoch,
     /// The log begins anew at `to`, with this epoch below it.
     reset: Option<Option<(LeaderEpoch, Offset)>>,
+    /// The log is damaged where it is cut: there are files behind that it does not know.
+    salvages: bool,
 }
 
 impl Log {
@@ -50,7 +52,7 @@ impl Log {
         let to = self.batch_start(to)?.max(start);
         let epoch = epoch.min(self.latest_epoch);
         let record = QRecord::Cutting { tp: self.partition, to, epoch };
-        Ok(Truncation { records: vec![record], to, epoch, reset: None })
+        Ok(Truncation { records: vec![record], to, epoch, reset: None, salvages: false })
     }
 
     /// Decides to drop everything: the log begins anew at `start`, above or below where it ends now, and `below` is the
@@ -64,12 +66,22 @@ impl Log {
         let mut records = vec![QRecord::Cutting { tp, to: start, epoch: 0 }, QRecord::Start { tp, offset: start }];
         records.extend(below.map(|(epoch, start)| QRecord::Epoch { tp, epoch, start }));
         let epoch = below.map_or(0, |known| known.0);
-        Ok(Truncation { records, to: start, epoch, reset: Some(below) })
+        Ok(Truncation { records, to: start, epoch, reset: Some(below), salvages: false })
+    }
+
+    /// Decides a cut of a damaged log to its damage: what lies above is to be had from other replicas. `None` when the log
+    /// is whole. Beside the record, that acknowledged records are missing must be durable before
+    /// [`Log::apply_truncation`]: else a crash leaves a log that looks like one that never held them.
+    pub fn truncate_to_damage(&mut self) -> Option<Truncation> {
+        self.shared.damage.load().as_ref()?;
+        let (tp, to, epoch) = (self.partition, self.log_end(), self.latest_epoch);
+        let records = vec![QRecord::Cutting { tp, to, epoch }];
+        Some(Truncation { records, to, epoch, reset: None, salvages: true })
     }
 
     fn check_cuttable(&self) -> Result<(), LogError> {
-        if let Some(rot) = self.shared.damage.get() {
-            return Err(LogError::Damaged(rot.clone()));
+        if let Some(rot) = &*self.shared.damage.load() {
+            return Err(LogError::Damaged(Box::new(Rot::clone(rot))));
         }
         match self.poison.cause() {
             Some(cause) => Err(LogError::Disk(cause.clone())),
@@ -106,12 +118,19 @@ impl Log {
     fn cut(&mut self, truncation: &Truncation) -> Result<(), DiskError> {
         let to = truncation.to;
         self.ahead.void();
+        if truncation.salvages {
+            let known: Vec<Offset> = self.segments().iter().map(|segment| segment.base()).collect();
+            remove_segments_but(&self.home, &known)?;
+        }
         self.shared.set_end(if truncation.reset.is_some() { self.log_start() } else { to });
         let mut kept = self.segments();
         // A cut to the log start leaves no record; the start may lie inside of a batch, so no file can stay.
         let empties = to == self.log_start() || truncation.reset.is_some();
         let keeps = if empties { 0 } else { kept.iter().take_while(|s| s.base() < to).count() };
         let later = kept.split_off(keeps);
+        for segment in later.iter().chain(kept.last()) {
+            segment.end_life();
+        }
         // What the producers of a log were that begins anew is unknown.
         let snapshots_above = if truncation.reset.is_some() { -1 } else { to };
         self.remove_later(snapshots_above, kept.last(), &later)?;
@@ -142,6 +161,8 @@ impl Log {
         self.producers = rebuild(&self.home, &kept, to, self.config.max_producers)?;
         self.shared.set_first_undecided(self.producers.first_undecided());
         self.shared.set_segments(kept);
+        self.shared.damage.store(None);
+        self.shared.cut_holes(if truncation.reset.is_some() { Offset::MIN } else { to });
         Ok(())
     }
 
