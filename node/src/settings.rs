@@ -39,6 +39,10 @@ pub struct Settings {
     pub retention_check_interval: Duration,
     /// Bytes of sealed segments that are read per second to find what has rotted (`log.scrub.bytes.per.second`).
     pub scrub_bytes_per_second: u64,
+    /// Connections with each other broker for partitions (`num.replica.fetchers`).
+    pub replica_fetchers: u8,
+    /// How long another broker may be silent (`peer.session.timeout.ms`).
+    pub peer_session_timeout: Duration,
     /// Settings of the group coordinators.
     pub group: GroupSettings,
     /// Settings of committed offsets.
@@ -135,6 +139,8 @@ impl Settings {
             broker_id: BrokerId(int(config.number("node.id"))),
             incarnation,
             log_dir,
+            replica_fetchers: u8::try_from(config.number("num.replica.fetchers")).unwrap_or(u8::MAX),
+            peer_session_timeout: millis("peer.session.timeout.ms"),
             auto_create_topics: config.flag("auto.create.topics.enable"),
             socket_request_max_bytes: size("socket.request.max.bytes"),
             max_in_flight_requests: size("connection.max.in.flight.requests"),

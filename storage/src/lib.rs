@@ -36,8 +36,8 @@ pub use flusher::{StatsSnapshot, StorageThreads};
 pub use journal::{Journal, JournalError, JournalFlush, JournalOptions, JournalReport};
 pub use layout::{DataDir, DataDirError, Identity, METADATA_DIR, NewIdentity, QSTATE_DIR, TOPICS_DIR};
 pub use layout::{parse_partition_dir, partition_dir};
-pub use log::Truncation;
 pub use log::{AppendError, Appended, Log, LogConfig, LogError, Maintenance, PrepareJob, Prepared};
+pub use log::{CutDone, CutJob, Truncation};
 pub use poison::Poison;
 pub use producer_state::ProducerSummary;
 pub use qstate::{

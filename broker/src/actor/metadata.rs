@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use millrace_node::Answer;
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent, MetadataStore};
+use millrace_node::peer::{Plane, PlaneMessage};
+use millrace_node::peers::PeersEvent;
 
 use super::arbiter::Local;
 use super::host::{After, Host, Ports};
@@ -75,14 +77,21 @@ impl Ports<MetadataStore> for MetadataPorts {
                 let (records, snapshot) = (Vec::new(), Some(snapshot));
                 self.waiting.push_back(Persist { token, records, snapshot, replaces: true });
             }
-            // Brokers have no connections to each other yet, so there is none to hear it.
-            MetadataEffect::SendPeer { .. } => {}
+            MetadataEffect::SendPeer { to, bytes } => {
+                let message = PlaneMessage { plane: Plane::Metadata, body: bytes };
+                self.local.tell_peers(PeersEvent::SendPlane { to, message });
+            }
             MetadataEffect::Publish(image) => {
                 node.settings.refresh(&image);
+                if self.local.shared.members.is_some() {
+                    self.local.tell_peers(PeersEvent::Applied(image.epoch()));
+                }
                 node.directory.publish_image(image);
                 self.published = true;
             }
-            MetadataEffect::CreateReplica { partition, config, .. } => self.created.push(Create { partition, config }),
+            MetadataEffect::CreateReplica { partition, config, voters } => {
+                self.created.push(Create { partition, config, voters });
+            }
             MetadataEffect::DeleteReplica { partition } => self.supervisor.delete(&self.local, partition),
             MetadataEffect::ConfigureReplica { partition, config } => {
                 self.supervisor.configure(&self.local, partition, config);

@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_node::replica::Promises;
+use millrace_node::leaders::LeadersEvent;
+use millrace_node::metadata_store::MetadataEvent;
+use millrace_node::peers::PeersEvent;
+use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Answer, Call, Caller, ReplyTo};
-use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery, Upkept};
+use millrace_raft::ReplicaKey;
+use millrace_storage::{CutDone, DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart, Upkept};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::local::LocalRequest;
@@ -37,6 +41,14 @@ pub(crate) enum Parcel {
         /// What came back.
         answer: Answer,
     },
+    /// What replicas of one turn have for the sessions with other brokers, in its order.
+    Peers(Vec<PeersEvent>),
+    /// What the sessions have for the metadata store.
+    Metadata(MetadataEvent),
+    /// What replicas have for the table of leaders.
+    Leaders(LeadersEvent),
+    /// What the sessions have for replicas, in its order.
+    Replicas(Vec<(TopicPartition, ReplicaEvent)>),
     /// An order to the arbiter itself.
     Order(Order),
 }
@@ -69,6 +81,8 @@ pub(crate) enum Order {
     StopConnections(Countdown),
     /// Close the connections, whatever they wait for.
     KillConnections,
+    /// To the arbiter of the sessions with other brokers: hand over to the sockets what was said before.
+    DrainPeers(Countdown),
     /// Stop the coordinators, which still call their replicas.
     StopGroups(Countdown),
     /// Stop the replicas.
@@ -86,6 +100,8 @@ pub(crate) struct OpenedLog {
     pub(crate) recovery: Recovery,
     /// What the write-ahead store knows that the replica has promised.
     pub(crate) promises: Promises,
+    /// Who votes in the partition at first.
+    pub(crate) voters: Vec<ReplicaKey>,
 }
 
 /// A client's socket on its way to an arbiter.
@@ -144,6 +160,29 @@ pub(crate) enum Completion {
         caller: Caller,
         /// The caller's number for it.
         token: u64,
+    },
+    /// A replica's log was cut, or could not be.
+    CutApplied {
+        /// The partition.
+        partition: TopicPartition,
+        /// What came of it.
+        done: Box<CutDone>,
+    },
+    /// A cold range that a replica has records for followers in was read in.
+    ReplicaWarmed {
+        /// The partition.
+        partition: TopicPartition,
+        /// The replica's number for it.
+        token: u64,
+    },
+    /// A start of another broker that was seen.
+    Remembered {
+        /// The number that the sessions have for it.
+        token: u64,
+        /// The start.
+        seen: SeenStart,
+        /// What came of it.
+        result: Result<(), DiskError>,
     },
     /// Records of the metadata store.
     Persisted {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::group::GroupEvent;
+use millrace_node::leaders::LeadersEvent;
+use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, log_config, min_in_sync};
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
-use millrace_types::{ErrorCode, TopicPartition};
+use millrace_types::{BrokerId, ErrorCode, LeaderEpoch, TopicPartition};
 
 use super::arbiter::Local;
 use super::countdown::Countdown;
@@ -21,7 +23,7 @@ use super::timers::Fire;
 
 /// Starts the replica of an opened log on the calling thread's arbiter.
 pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
-    let OpenedLog { partition, mut log, recovery, promises } = opened;
+    let OpenedLog { partition, mut log, recovery, promises, voters } = opened;
     // While the log was being opened there was no replica to stop or to configure.
     let image = local.shared.node.directory.image();
     let Some(topic) = image.topic_by_id(partition.topic) else {
@@ -44,17 +46,35 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         recovery,
         me: Peer { key, incarnation: settings.incarnation },
         promises,
-        first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]),
+        first: Configuration::first(voters.into_iter().map(|key| Voter { key, role: VoterRole::Data }).collect()),
         min_in_sync: min_in_sync(&topic.settings),
         check_interval: settings.retention_check_interval,
+        session_timeout: settings.peer_session_timeout,
+        room: Arc::clone(&shared.room),
     });
     let view = core.view();
     let mail = Rc::new(Mail::new(local.timers.slot(), || ReplicaEvent::Timer));
     local.replicas.borrow_mut().insert(partition, Rc::clone(&mail));
+    let has_peers = shared.members.is_some();
+    if has_peers {
+        local.tell_peers(PeersEvent::Hosted(partition));
+    }
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
-    let ports = ReplicaPorts { partition, local: Rc::clone(local), view, led: false, told: 0, stopped: false };
-    Host::start(core, ports, mail, Rc::clone(local));
+    let local = Rc::clone(local);
+    let ports = ReplicaPorts {
+        partition,
+        local,
+        view,
+        has_peers,
+        leader: None,
+        led: false,
+        told: 0,
+        coordinates: false,
+        stopped: false,
+    };
+    let local = Rc::clone(&ports.local);
+    Host::start(core, ports, mail, local);
 }
 
 /// Stops a replica; its data goes when it has stopped.
@@ -97,19 +117,29 @@ struct ReplicaPorts {
     partition: TopicPartition,
     local: Rc<Local>,
     view: Arc<PartitionView>,
-    /// Whether the metadata store knows that the replica has a leader epoch.
+    /// Whether there are other brokers.
+    has_peers: bool,
+    /// The leader and the epoch that the sessions with other brokers know.
+    leader: Option<(BrokerId, LeaderEpoch)>,
+    /// Whether the metadata store knows that the partition has a leader.
     led: bool,
     /// What of the view's changes the partition's group coordinator has been told.
     told: u64,
+    /// Whether the coordinator that keeps its state here was started.
+    coordinates: bool,
     stopped: bool,
 }
 
 impl ReplicaPorts {
-    /// Tells the coordinator that has its groups in this partition when the leader has changed.
-    fn tell_coordinator(&mut self) {
+    /// Tells the table of leaders, and the coordinator that has its groups in this partition, when the leader or the in-sync
+    /// replicas have changed.
+    fn tell_of_changes(&mut self) {
         let changes = self.view.changes();
         if std::mem::replace(&mut self.told, changes) == changes {
             return;
+        }
+        if self.has_peers {
+            self.local.tell_leaders(LeadersEvent::View(self.partition));
         }
         let image = self.local.shared.node.directory.image();
         if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic)
@@ -121,16 +151,26 @@ impl ReplicaPorts {
 
     /// Tells those who wait for it that the partition has a leader, once.
     fn announce(&mut self) {
-        if self.led || self.view.leader_epoch().is_none() {
+        if self.led && self.coordinates && !self.has_peers {
             return;
         }
-        self.led = true;
-        self.local.shared.starting.sub();
-        let metadata = self.local.shared.placement.metadata();
-        self.local.post(metadata, Parcel::Order(Order::ReplicaLed(self.partition)));
-        let image = self.local.shared.node.directory.image();
-        if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic) {
-            group_coordinator::start(&self.local, &self.view);
+        let leader = self.view.leader();
+        if leader != self.leader && self.has_peers {
+            self.local.tell_peers(PeersEvent::Leader(self.partition));
+        }
+        self.leader = leader;
+        if !self.led && leader.is_some() {
+            self.led = true;
+            self.local.shared.starting.sub();
+            let metadata = self.local.shared.placement.metadata();
+            self.local.post(metadata, Parcel::Order(Order::ReplicaLed(self.partition)));
+        }
+        if !self.coordinates && self.view.leader_epoch().is_some() {
+            self.coordinates = true;
+            let image = self.local.shared.node.directory.image();
+            if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic) {
+                group_coordinator::start(&self.local, &self.view);
+            }
         }
     }
 }
@@ -144,7 +184,13 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::Prepare(job) => local.storage.prepare(partition, job),
             ReplicaEffect::Upkeep(job) => local.storage.upkeep(partition, job),
             ReplicaEffect::Run(job) => local.storage.run(job),
+            ReplicaEffect::Cut(job) => local.storage.cut(partition, job),
+            ReplicaEffect::Warm { token, job } => local.storage.warm_replica(partition, token, job),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
+            ReplicaEffect::Send { to, message, records, catch_up } if self.has_peers => {
+                local.shared.room.leave(to.broker, records.len());
+                local.tell_peers(PeersEvent::Send { partition, to, message, records, catch_up });
+            }
             // A message may be lost, and nobody is there to take it.
             ReplicaEffect::Send { to, .. } => {
                 tracing::error!(%partition, %to, "a replica without peers has sent a message")
@@ -159,7 +205,7 @@ impl Ports<Replica> for ReplicaPorts {
 
     fn end_turn(&mut self, core: &Replica) -> After {
         self.announce();
-        self.tell_coordinator();
+        self.tell_of_changes();
         if !self.stopped {
             return After::Wait;
         }
@@ -172,6 +218,10 @@ impl Ports<Replica> for ReplicaPorts {
         }
         self.local.shared.node.directory.withdraw(&self.partition);
         self.local.replicas.borrow_mut().remove(&self.partition);
+        if self.has_peers {
+            self.local.tell_peers(PeersEvent::Unhosted(self.partition));
+            self.local.tell_leaders(LeadersEvent::Unhosted(self.partition));
+        }
         if deleted {
             remove(&self.local, self.partition);
         }

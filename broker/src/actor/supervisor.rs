@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millrace_node::replica::Promises;
+use millrace_raft::ReplicaKey;
 use millrace_storage::{Known, Log, LogConfig, LogError, StorageJob, partition_dir};
 use millrace_types::TopicPartition;
 
@@ -33,6 +34,8 @@ pub(crate) struct Create {
     pub(crate) partition: TopicPartition,
     /// The settings of its log.
     pub(crate) config: LogConfig,
+    /// Who votes in it at first.
+    pub(crate) voters: Vec<ReplicaKey>,
 }
 
 /// Starts and ends replicas.
@@ -115,11 +118,11 @@ pub(super) fn order(local: &Local, partition: TopicPartition, order: Order) {
 }
 
 fn open(shared: &Shared, (create, remembered): Task) -> (TopicPartition, Result<Box<OpenedLog>, LogError>) {
-    let Create { partition, config } = create;
+    let Create { partition, config, voters } = create;
     let dir = partition_dir(partition);
     let Remembered { known, promises } = remembered;
     let opened = Log::open(&shared.disk, &dir, partition, config, &known, shared.clock.now());
-    (partition, opened.map(|(log, recovery)| Box::new(OpenedLog { partition, log, recovery, promises })))
+    (partition, opened.map(|(log, recovery)| Box::new(OpenedLog { partition, log, recovery, promises, voters })))
 }
 
 /// Opens many logs by threads that end when it is done.

@@ -56,7 +56,7 @@ impl Replica {
     fn refuse_fetch(envelope: &Envelope, out: &mut Vec<ReplicaEffect>) {
         if let Message::Fetch(request) = &envelope.message {
             let message = Message::FetchResponse(FetchResponse::refusing(request, envelope.from));
-            out.push(ReplicaEffect::Send { to: envelope.from.key, message, records: Bytes::new() });
+            out.push(ReplicaEffect::Send { to: envelope.from.key, message, records: Bytes::new(), catch_up: false });
         }
     }
 

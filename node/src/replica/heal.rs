@@ -91,7 +91,12 @@ impl Replica {
         let token = self.upkeep.token;
         heal.asked = Some((token, now.instant.after(PATIENCE)));
         let request = RepairRequest { token, from: heal.at.1, upto: damage.to };
-        out.push(ReplicaEffect::Send { to: *to, message: Message::Repair(request), records: Bytes::new() });
+        out.push(ReplicaEffect::Send {
+            to: *to,
+            message: Message::Repair(request),
+            records: Bytes::new(),
+            catch_up: false,
+        });
     }
 
     /// The other replicas with a log, the leader first.
@@ -119,7 +124,7 @@ impl Replica {
             out.push(ReplicaEffect::Upkeep(job));
         } else {
             let message = Message::RepairResponse(RepairResponse { token, from });
-            out.push(ReplicaEffect::Send { to, message, records: Bytes::new() });
+            out.push(ReplicaEffect::Send { to, message, records: Bytes::new(), catch_up: false });
         }
     }
 
@@ -130,7 +135,7 @@ impl Replica {
             self.upkeep.suspect.get_or_insert(offset);
         }
         if self.is_running() {
-            out.push(ReplicaEffect::Send { to, message: Message::RepairResponse(response), records });
+            out.push(ReplicaEffect::Send { to, message: Message::RepairResponse(response), records, catch_up: false });
         }
     }
 

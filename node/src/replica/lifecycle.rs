@@ -158,7 +158,11 @@ impl Replica {
     }
 
     /// The log start offset is durable and may be seen. A look at the log follows: files may be due.
-    fn raise_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+    pub(super) fn raise_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+        if self.cut.is_running() {
+            self.start_after_cut = self.start_after_cut.max(Some(start));
+            return;
+        }
         if start > self.log.log_end() {
             // A follower's log was cut since.
             return;
@@ -203,7 +207,7 @@ impl Replica {
         self.raft.step(millrace_types::Instant::ZERO, Event::Poisoned, &mut effects);
         for effect in effects {
             if let millrace_raft::Effect::Send { to, message } = effect {
-                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new() });
+                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new(), catch_up: false });
             }
         }
     }
@@ -247,7 +251,7 @@ impl Replica {
     /// Stops for good when nothing is under way. A log that is intact leaves behind what makes the next start quick.
     pub(super) fn stop_if_drained(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let stopping = matches!(self.phase, Phase::Stopping | Phase::Closing);
-        if !stopping || self.flushing || !self.puts.is_empty() {
+        if !stopping || self.flushing || self.cut.is_running() || !self.puts.is_empty() {
             return;
         }
         if self.raft.role() == RoleKind::Leader && !self.is_alone() && self.is_intact() {
@@ -259,7 +263,7 @@ impl Replica {
             }
             if self.phase == Phase::Stopping {
                 self.phase = Phase::Closing;
-                let flushing = consensus::settings(self.log.config(), self.min_in_sync);
+                let flushing = consensus::settings(self.log.config(), self.min_in_sync, self.session_timeout);
                 let settings = millrace_raft::Settings { flush: FlushMode::Durable, ..flushing };
                 self.tell(now, Event::Configure(settings), out);
                 if !self.puts.is_empty() {

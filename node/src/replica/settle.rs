@@ -117,7 +117,7 @@ impl Replica {
         let produced = self.purgatory.deadline().min(self.own.deadline()).min(self.deletions.deadline());
         let mut next = produced.min(self.early.deadline()).min(self.puts.deadline());
         if self.is_running() {
-            next = next.min(self.raft.deadline()).min(self.refetch_at);
+            next = next.min(self.raft.deadline()).min(self.refetch_at).min(self.warming.deadline());
         }
         if self.phase == Phase::Running && !self.cut.is_under_way() {
             next = next.min(self.next_check).min(self.upkeep.deadline());

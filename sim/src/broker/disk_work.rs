@@ -17,8 +17,8 @@ use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Caller, Shared};
 use millrace_storage::{
-    Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR, PrepareJob, Prepared,
-    QRecord, QState, Recovery, SeenStart, StorageJob, UpkeepJob, Upkept, WarmJob, partition_dir,
+    CutDone, CutJob, Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR,
+    PrepareJob, Prepared, QRecord, QState, Recovery, SeenStart, StorageJob, UpkeepJob, Upkept, WarmJob, partition_dir,
 };
 use millrace_types::{BrokerId, TopicPartition};
 
@@ -34,6 +34,8 @@ pub(super) enum Job {
     Upkeep(TopicPartition, UpkeepJob),
     Run(StorageJob),
     Warm(Caller, u64, WarmJob),
+    WarmReplica(TopicPartition, u64, WarmJob),
+    Cut(TopicPartition, CutJob),
     RemoveDir(TopicPartition),
 }
 
@@ -44,6 +46,8 @@ enum Finished {
     Prepared(TopicPartition, Prepared),
     Upkept(TopicPartition, Box<Upkept>),
     Warmed(Caller, u64),
+    ReplicaWarmed(TopicPartition, u64),
+    Cut(TopicPartition, CutDone),
     Nothing,
 }
 
@@ -297,6 +301,11 @@ impl Process {
                 job.run();
                 Finished::Warmed(caller, token)
             }
+            Job::Cut(partition, job) => Finished::Cut(partition, job.run()),
+            Job::WarmReplica(partition, token, job) => {
+                job.run();
+                Finished::ReplicaWarmed(partition, token)
+            }
             Job::RemoveDir(partition) => {
                 // A directory that stays is removed at a later start.
                 let _left_for_later = self.disk.remove_dir_all(&partition_dir(partition));
@@ -381,6 +390,14 @@ impl Process {
             }
             Finished::Warmed(Caller::GroupCoordinator(partition), token) => {
                 port.mail(Who::Metadata, Who::Group(partition), Event::Group(partition, GroupEvent::Warmed { token }));
+            }
+            Finished::Cut(partition, done) => {
+                let event = Event::Replica(partition, ReplicaEvent::CutApplied(done));
+                port.mail(Who::Metadata, Who::Replica(partition), event);
+            }
+            Finished::ReplicaWarmed(partition, token) => {
+                let event = Event::Replica(partition, ReplicaEvent::Warmed { token });
+                port.mail(Who::Metadata, Who::Replica(partition), event);
             }
             Finished::Warmed(Caller::Metadata, _) | Finished::Nothing => {}
         }

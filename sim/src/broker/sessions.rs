@@ -2,7 +2,6 @@
 //!
 //! What a replica says in a step is handed over as one turn, with the delay of any message between cores.
 
-use bytes::Bytes;
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::group::GroupEvent;
 use millrace_node::leaders::{LeadersEffect, LeadersEvent};
@@ -10,16 +9,12 @@ use millrace_node::peer::{LinkId, Plane};
 use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Answer, Core};
-use millrace_raft::{Message, ReplicaKey};
 use millrace_storage::SeenStart;
 use millrace_types::TopicPartition;
 
 use super::port::{Event, Port, Who};
 use super::process::Process;
 use super::{Notice, Sent};
-
-/// A response that leaves so many records unread is for a follower that is far behind.
-const FAR_BEHIND: i64 = 50;
 
 impl Process {
     /// Tells the sessions something that came from the network.
@@ -39,23 +34,6 @@ impl Process {
             turn.push(PeersEvent::Flush);
             port.mail(from, Who::Peers, Event::Peers(turn));
         }
-    }
-
-    /// What a replica says to another, for the sessions.
-    pub(super) fn message(
-        &self,
-        partition: TopicPartition,
-        to: ReplicaKey,
-        message: Message,
-        records: Bytes,
-    ) -> PeersEvent {
-        let catch_up = match (&message, self.view(partition)) {
-            (Message::FetchResponse(response), Some(view)) => {
-                view.log.log_end() - response.position.offset > FAR_BEHIND
-            }
-            _ => false,
-        };
-        PeersEvent::Send { partition, to, message, records, catch_up }
     }
 
     /// Steps of the sessions.

@@ -34,7 +34,7 @@ use flush::FlushState;
 use prepare::Ahead;
 pub use prepare::{PrepareJob, Prepared};
 pub use retention::Maintenance;
-pub use truncate::Truncation;
+pub use truncate::{CutDone, CutJob, Truncation};
 
 /// The log of one partition.
 ///
