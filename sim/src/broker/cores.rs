@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
+use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
@@ -28,6 +29,7 @@ impl Process {
             Event::Group(partition, event) => self.group(port, partition, event),
             Event::Connection(id, event) => return self.connection(port, id, event),
             Event::Peers(events) => self.peers(port, events),
+            Event::Leaders(event) => self.leaders(port, event),
             Event::Timer(who, at) => return self.timer(port, who, at),
             Event::Flushed => self.flushes_done(port),
             Event::Committed => self.commit_done(port),
@@ -55,6 +57,7 @@ impl Process {
             Who::Group(partition) => self.group(port, partition, GroupEvent::Timer),
             Who::Connection(id) => self.connection(port, id, ConnectionEvent::Timer),
             Who::Peers => self.peers(port, vec![PeersEvent::Timer]),
+            Who::Leaders => self.leaders(port, LeadersEvent::Timer),
         }
     }
 
@@ -79,8 +82,10 @@ impl Process {
                 let event = Event::Metadata(MetadataEvent::Command { from, command });
                 return port.mail(caller, Who::Metadata, event);
             }
-            // Nobody else could lead.
-            Call::Elect { .. } => ErrorCode::PreferredLeaderNotAvailable,
+            Call::Elect { partition, to, deadline } => {
+                let event = Event::Leaders(LeadersEvent::Elect { from, partition, to, deadline });
+                return port.mail(caller, Who::Leaders, event);
+            }
         };
         self.answer(port, Who::Metadata, from, Answer::Gone(gone));
     }
@@ -234,15 +239,8 @@ impl Process {
         let mut effects = Vec::new();
         let is_start = matches!(event, ReplicaEvent::Start);
         let (view, led_by) = (Arc::clone(&hosted.view), hosted.view.leader());
-        match &event {
-            ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
-                let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
-                port.note(format_args!(
-                    "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
-                ));
-            }
-            other => port.note(format_args!("{partition} {}", name(other))),
-        }
+        let changes = view.changes();
+        note(port, partition, &event);
         hosted.core.step(port.now, event, &mut effects);
         let high_watermark = hosted.view.log.high_watermark();
         let (mut stopped, mut turn) = (false, Vec::new());
@@ -282,9 +280,13 @@ impl Process {
             }
             turn.push(PeersEvent::Leader(partition));
         }
+        if view.changes() != changes {
+            self.tell_of_leader(port, partition);
+        }
         if stopped {
             turn.push(PeersEvent::Unhosted(partition));
             self.shared.directory.withdraw(&partition);
+            self.tell_of_leader(port, partition);
             self.replicas.remove(&partition);
             self.timers.remove(&from);
             if self.deleting.contains(&partition) {
@@ -336,6 +338,19 @@ impl Process {
                 }
             }
         }
+    }
+}
+
+/// Writes down what a replica is told.
+fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
+    match event {
+        ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
+            let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
+            port.note(format_args!(
+                "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
+            ));
+        }
+        other => port.note(format_args!("{partition} {}", name(other))),
     }
 }
 

@@ -2,10 +2,13 @@
 //!
 //! What a replica says in a step is handed over as one turn, with the delay of any message between cores.
 
-use millrace_node::Core;
-use millrace_node::peer::LinkId;
+use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_node::group::GroupEvent;
+use millrace_node::leaders::{LeadersEffect, LeadersEvent};
+use millrace_node::peer::{LinkId, Plane};
 use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
+use millrace_node::{Answer, Core};
 use millrace_storage::SeenStart;
 use millrace_types::TopicPartition;
 
@@ -81,18 +84,61 @@ impl Process {
                 port.note(format_args!("hears {} {}", peer.key.broker, peer.incarnation));
                 port.notices.push(Notice::Heard { peer: peer.key.broker, by: broker });
                 self.heard.insert(peer.key.broker, peer);
+                self.leaders(port, LeadersEvent::Heard(peer));
             }
             PeersEffect::Silent(broker) => {
                 port.note(format_args!("hears {broker} no longer"));
                 self.heard.remove(&broker);
+                self.leaders(port, LeadersEvent::Silent(broker));
             }
             PeersEffect::Refused { broker, by_remote, reason } => {
                 port.note(format_args!("{broker}: refused, {reason:?} by_remote={by_remote}"));
             }
             PeersEffect::Timer(at) => self.set_timer(port, Who::Peers, at),
+            PeersEffect::Plane { from, message } if message.plane == Plane::Leaders => {
+                self.leaders(port, LeadersEvent::Plane { from, body: message.body });
+            }
             // The metadata is the same everywhere from the beginning.
             PeersEffect::Plane { .. } | PeersEffect::Ahead { .. } => {}
         }
+    }
+
+    /// The view of a partition has changed: others are told who leads, and its coordinator that its time may be over.
+    pub(super) fn tell_of_leader(&self, port: &mut Port<'_>, partition: TopicPartition) {
+        if self.peers.is_alone() {
+            return;
+        }
+        let from = Who::Replica(partition);
+        port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::View(partition)));
+        let image = self.shared.directory.image();
+        let coordinates = image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic);
+        let number = partition.partition;
+        if coordinates && self.groups.contains_key(&number) {
+            port.mail(from, Who::Group(number), Event::Group(number, GroupEvent::View));
+        }
+    }
+
+    /// A step of the table of leaders.
+    pub(super) fn leaders(&mut self, port: &mut Port<'_>, event: LeadersEvent) {
+        let mut effects = Vec::new();
+        self.leaders.step(port.now, event, &mut effects);
+        let mut turn = Vec::new();
+        for effect in effects {
+            match effect {
+                LeadersEffect::Send { to, message } => turn.push(PeersEvent::SendPlane { to, message }),
+                LeadersEffect::Hint { partition, leader, epoch } => {
+                    self.to_replica(port, partition, ReplicaEvent::Hint { leader, epoch });
+                }
+                LeadersEffect::Transfer { partition, to } => {
+                    self.to_replica(port, partition, ReplicaEvent::Transfer { to });
+                }
+                LeadersEffect::Elected { to, error } => {
+                    self.answer(port, Who::Leaders, to, Answer::Elected(error));
+                }
+                LeadersEffect::Timer(at) => self.set_timer(port, Who::Leaders, at),
+            }
+        }
+        self.end_turn(port, Who::Leaders, turn);
     }
 
     fn close(&mut self, connection: LinkId) {
