@@ -65,7 +65,10 @@ impl Scene {
         }
         common::commit(&mut client, "readers", "flushed", 0, 1);
         let acknowledged = TOPICS.iter().map(|(topic, _)| (*topic, Vec::new())).collect();
-        Self { root: root.to_owned(), broker, client, acknowledged, next: 0 }
+        let scene = Self { root: root.to_owned(), broker, client, acknowledged, next: 0 };
+        // What somebody else holds makes room for every topic and for the end when it goes.
+        std::fs::write(scene.filler(), vec![0; 8 << 20]).expect("there is room yet");
+        scene
     }
 
     fn produce(&mut self, topic: &'static str, size: usize) -> i16 {
@@ -284,15 +287,16 @@ impl Scene {
         self.client.call(&request, 6).responses[0].error_code
     }
 
-    /// Deletes the records of `victim` below the high watermark but the last.
+    /// Deletes the first half of the records of `victim`: whole segments go, and whole segments stay, so that to delete the
+    /// topic makes room as well.
     fn delete_records(&mut self) {
-        let last = i64::try_from(self.acknowledged["victim"].len()).expect("fits") - 1;
-        let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(last);
+        let before = i64::try_from(self.acknowledged["victim"].len() / 2).expect("fits");
+        let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(before);
         let topic = DeleteRecordsTopic::default().with_name(TopicName(text("victim"))).with_partitions(vec![partition]);
         let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
         let response = self.client.call(&request, 2);
         let partition = &response.topics[0].partitions[0];
-        assert_eq!((partition.error_code, partition.low_watermark), (NONE, last), "DeleteRecords");
+        assert_eq!((partition.error_code, partition.low_watermark), (NONE, before), "DeleteRecords");
     }
 
     /// Every topic takes records again, by itself.

@@ -14,6 +14,9 @@ pub struct ClientConfig {
     pub client_id: String,
     /// `request.timeout.ms`: time until an unanswered request counts as lost and its connection is closed.
     pub request_timeout: Duration,
+    /// Time beyond what a request may wait at its broker after which the broker counts as silent: another one is asked who
+    /// leads, and when it names a new leader the silent broker's connection is given up.
+    pub silence_timeout: Duration,
     /// `default.api.timeout.ms`: bound of one call of the application, retries included.
     pub api_timeout: Duration,
     /// `socket.connection.setup.timeout.ms`: bound of name resolution, connect and version negotiation.
@@ -42,6 +45,7 @@ impl ClientConfig {
             bootstrap: bootstrap.split(',').map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect(),
             client_id: "millrace-client".to_owned(),
             request_timeout: Duration::from_secs(30),
+            silence_timeout: Duration::from_millis(500),
             api_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             reconnect_backoff: Duration::from_millis(50),
@@ -72,6 +76,9 @@ impl ClientConfig {
         }
         if self.request_timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err(ClientError::config("request_timeout and connect_timeout must be above zero"));
+        }
+        if self.silence_timeout.is_zero() {
+            return Err(ClientError::config("silence_timeout must be above zero"));
         }
         if self.max_response_bytes < 1024 || i32::try_from(self.max_response_bytes).is_err() {
             return Err(ClientError::config("max_response_bytes must be from 1024 to 2147483647"));

@@ -3,7 +3,7 @@
 use millrace_coordinator::{GroupRequest, GroupResponse};
 use millrace_metadata::{Command, CommandResult};
 use millrace_storage::{AppendError, ValidBatches};
-use millrace_types::{ErrorCode, Instant, LeaderEpoch, Offset, Timestamp, TopicPartition};
+use millrace_types::{BrokerId, ErrorCode, Instant, LeaderEpoch, Offset, Timestamp, TopicPartition};
 
 /// Number of a connection, unique in a broker's process; the broker's own local clients have one too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,15 @@ pub enum Call {
     Group(i32, GroupRequest),
     /// To the metadata store.
     Metadata(Command),
+    /// To the table of leaders: have a partition's leadership handed over, whichever broker has it.
+    Elect {
+        /// The partition.
+        partition: TopicPartition,
+        /// Who is to lead.
+        to: BrokerId,
+        /// When to give up with `REQUEST_TIMED_OUT`.
+        deadline: Instant,
+    },
 }
 
 /// The answer to a [`Call`].
@@ -49,6 +58,8 @@ pub enum Answer {
     Group(GroupResponse),
     /// Of the metadata store.
     Metadata(CommandResult),
+    /// What came of an election: no error when the wanted broker leads.
+    Elected(ErrorCode),
     /// The callee is not hosted here, has stopped, or its queue is full: the code says which.
     Gone(ErrorCode),
 }

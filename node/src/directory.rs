@@ -10,6 +10,8 @@ use millrace_storage::LogView;
 use millrace_types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use parking_lot::RwLock;
 
+use crate::leaders::{Hint, Hints};
+
 /// The published side of one replica: its readers never enter the replica's mailbox.
 #[derive(Debug)]
 pub struct PartitionView {
@@ -23,6 +25,10 @@ pub struct PartitionView {
     tells_latest: AtomicBool,
     /// Of a leader: how many replicas are in sync, itself included.
     in_sync: AtomicUsize,
+    /// Of a leader: the brokers of these replicas; empty before they are told.
+    in_sync_brokers: ArcSwap<Arc<[BrokerId]>>,
+    /// Grows with each change of the leader or of the in-sync replicas.
+    changes: AtomicU64,
     /// Offsets from here on are not served: the end of what is durable when a flush has failed, else `i64::MAX`.
     readable_end: AtomicI64,
     /// Whether acknowledged records from `readable_end` on have rotted away: the end of the log is then none.
@@ -39,6 +45,8 @@ impl PartitionView {
             leadership: AtomicU64::new(Leadership::default().packed()),
             tells_latest: AtomicBool::new(false),
             in_sync: AtomicUsize::new(1),
+            in_sync_brokers: ArcSwap::from_pointee(Arc::from([])),
+            changes: AtomicU64::new(0),
             readable_end: AtomicI64::new(i64::MAX),
             damaged: AtomicBool::new(false),
         }
@@ -58,6 +66,19 @@ impl PartitionView {
         Some((leadership.leader?, leadership.epoch))
     }
 
+    /// The greatest epoch that this replica knows of; 0 for none.
+    #[must_use]
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.leadership().epoch
+    }
+
+    /// A number that grows with each change of what the view says of its leader or of the in-sync replicas: hosts
+    /// compare it to know when there is news for [`crate::leaders`].
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Whether the end of the log may be told, by a leader: until then clients are to ask again, since another leader may
     /// have told a later one.
     #[must_use]
@@ -69,6 +90,13 @@ impl PartitionView {
     #[must_use]
     pub fn in_sync(&self) -> usize {
         self.in_sync.load(Ordering::Relaxed)
+    }
+
+    /// The brokers whose replicas are in sync with this leader, itself included. Of a replica that does not
+    /// lead it says nothing.
+    #[must_use]
+    pub fn in_sync_brokers(&self) -> Arc<[BrokerId]> {
+        Arc::clone(&self.in_sync_brokers.load())
     }
 
     fn leadership(&self) -> Leadership {
@@ -104,7 +132,10 @@ impl PartitionView {
     /// Publishes who leads; called by the replica's core alone.
     pub(crate) fn set_leadership(&self, leadership: Leadership) {
         debug_assert!(leadership.epoch > 0 || leadership.leader.is_none(), "epochs start at 1");
-        self.leadership.store(leadership.packed(), Ordering::Release);
+        let before = self.leadership.swap(leadership.packed(), Ordering::AcqRel);
+        if before != leadership.packed() {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Publishes whether a leader tells its latest offset; called by the replica's core alone.
@@ -112,9 +143,13 @@ impl PartitionView {
         self.tells_latest.store(tells, Ordering::Release);
     }
 
-    /// Publishes how many replicas are in sync; called by the replica's core alone.
-    pub(crate) fn set_in_sync(&self, count: usize) {
-        self.in_sync.store(count, Ordering::Relaxed);
+    /// Publishes which replicas are in sync; called by the replica's core alone.
+    pub(crate) fn set_in_sync(&self, brokers: Arc<[BrokerId]>) {
+        self.in_sync.store(brokers.len().max(1), Ordering::Relaxed);
+        if **self.in_sync_brokers.load() != brokers {
+            self.in_sync_brokers.store(Arc::new(brokers));
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -151,18 +186,70 @@ impl Leadership {
     }
 }
 
-/// The image of the metadata and the views of all replicas hosted here.
+/// Who leads a partition, as far as this broker knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// The leader, which is heard.
+    pub broker: BrokerId,
+    /// Its epoch.
+    pub epoch: LeaderEpoch,
+    /// The in-sync replicas, the leader at least.
+    pub in_sync: Arc<[BrokerId]>,
+}
+
+/// The image of the metadata, the views of all replicas hosted here, and what other brokers tell of those they lead.
 #[derive(Debug)]
 pub struct Directory {
     image: ArcSwap<Image>,
     partitions: RwLock<HashMap<TopicPartition, Arc<PartitionView>>>,
+    hints: Hints,
 }
 
 impl Directory {
     /// A directory with no partition.
     #[must_use]
     pub fn new(image: Image) -> Self {
-        Self { image: ArcSwap::from_pointee(image), partitions: RwLock::default() }
+        Self { image: ArcSwap::from_pointee(image), partitions: RwLock::default(), hints: Hints::default() }
+    }
+
+    /// What other brokers tell of the partitions that they lead.
+    #[must_use]
+    pub const fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// Whether the broker can be sent to: it is this one, or it is heard.
+    #[must_use]
+    pub fn is_heard(&self, broker: BrokerId) -> bool {
+        self.image.load().local().broker == Some(broker) || self.hints.hears(broker)
+    }
+
+    /// Who leads a partition: of what the replica here knows and what other brokers tell, the greater epoch. `None` when
+    /// nobody is known to, or who does is not heard.
+    #[must_use]
+    pub fn leader(&self, partition: &TopicPartition) -> Option<Leader> {
+        let (view, hint) = (self.partition(partition), self.hints.get(partition));
+        let known = view.as_ref().map_or(0, |view| view.epoch());
+        let hint = hint.filter(|hint| hint.epoch >= known);
+        let told = |hint: Hint| Leader { broker: hint.leader, epoch: hint.epoch, in_sync: hint.in_sync };
+        let seen = view.as_ref().and_then(|view| {
+            let (broker, epoch) = view.leader()?;
+            let own = view.leader_epoch().map(|_| view.in_sync_brokers()).filter(|brokers| !brokers.is_empty());
+            let hinted = hint.as_ref().filter(|hint| (hint.leader, hint.epoch) == (broker, epoch));
+            let in_sync = match (own, hinted) {
+                (Some(own), _) => own,
+                (None, Some(hint)) => Arc::clone(&hint.in_sync),
+                (None, None) => Arc::from([broker]),
+            };
+            Some(Leader { broker, epoch, in_sync })
+        });
+        let leader = match (seen, hint) {
+            (Some(seen), Some(hint)) if hint.epoch > seen.epoch => told(hint),
+            (Some(seen), _) => seen,
+            (None, Some(hint)) => told(hint),
+            (None, None) => return None,
+        };
+        Some(leader).filter(|leader| self.is_heard(leader.broker))
     }
 
     /// The newest metadata image.

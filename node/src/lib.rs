@@ -12,6 +12,7 @@ mod deadline;
 mod directory;
 mod fetch_session;
 pub mod group;
+pub mod leaders;
 pub mod metadata_store;
 pub mod peer;
 pub mod peers;
@@ -22,10 +23,11 @@ mod shared;
 #[cfg(test)]
 mod testing;
 pub mod wire;
+pub mod witness;
 
 pub use crate::core::Core;
 pub use call::{Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, PartitionOp, ReplicaDescription, ReplyTo};
-pub use directory::{Directory, PartitionView};
+pub use directory::{Directory, Leader, PartitionView};
 pub use fetch_session::FetchSessions;
 pub use producer_ids::ProducerIds;
 pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Settings, log_config, min_in_sync};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use millrace_metadata::Image;
-use millrace_metadata::config::{BrokerConfig, TimestampType as TopicTimestamps, TopicSettings};
+use millrace_metadata::config::{BrokerConfig, RACK_AWARE_SELECTOR, TimestampType as TopicTimestamps, TopicSettings};
 use millrace_storage::{LogConfig, TimestampType};
 use millrace_types::{BrokerId, Incarnation};
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub connections_max_idle: Option<Duration>,
     /// Bytes of one Fetch response (`fetch.max.bytes`).
     pub fetch_max_bytes: usize,
+    /// Whether consumers are sent to a follower in their rack (`replica.selector.class`).
+    pub rack_aware_reads: bool,
     /// Fetch sessions remembered (`max.incremental.fetch.session.cache.slots`).
     pub max_incremental_fetch_session_cache_slots: usize,
     /// Partitions of one DescribeTopicPartitions response (`max.request.partition.size.limit`).
@@ -138,6 +140,7 @@ impl Settings {
                 .ok()
                 .map(Duration::from_millis),
             fetch_max_bytes: size("fetch.max.bytes"),
+            rack_aware_reads: config.value("replica.selector.class").as_deref() == Some(RACK_AWARE_SELECTOR),
             max_incremental_fetch_session_cache_slots: size("max.incremental.fetch.session.cache.slots"),
             max_request_partition_size_limit: size("max.request.partition.size.limit"),
             retention_check_interval: millis("log.retention.check.interval.ms"),

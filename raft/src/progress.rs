@@ -26,6 +26,8 @@ pub(crate) struct Progress {
     pub(crate) recovering: bool,
     /// The configuration that is durable there.
     pub(crate) configuration: ConfigurationId,
+    /// Its log start offset, as it last said.
+    pub(crate) log_start: Offset,
     /// Whether it has fetched since the leader last looked.
     pub(crate) has_fetched: bool,
     /// The fetch that waits for news.
@@ -41,6 +43,7 @@ impl Progress {
             matched: None,
             recovering: false,
             configuration,
+            log_start: 0,
             has_fetched: false,
             parked: None,
             lag: None,

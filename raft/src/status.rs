@@ -174,6 +174,16 @@ impl Raft {
         visible.then_some(self.high_watermark)
     }
 
+    /// The lowest log start offset among the in-sync replicas that hold data: what a leader has deleted below it does not come
+    /// back with the next one. `None` on others.
+    #[must_use]
+    pub fn deleted_everywhere(&self) -> Option<Offset> {
+        let leader = self.as_leader()?;
+        let of = |key: ReplicaKey| leader.progress.get(&key).map_or(0, |progress| progress.log_start);
+        let others = self.in_sync().into_iter().filter(|key| *key != self.me.key).map(of);
+        Some(others.fold(self.log.start, Offset::min))
+    }
+
     /// The fetch that a follower waits to have answered: a host whose session is new sends it in full.
     #[must_use]
     pub fn fetch(&self) -> Option<(ReplicaKey, FetchRequest)> {

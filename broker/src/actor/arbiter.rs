@@ -90,6 +90,7 @@ impl Local {
                 None => return self.answer(from, Answer::Gone(ErrorCode::CoordinatorNotAvailable)),
             },
             Call::Metadata(_) => placement.metadata(),
+            Call::Elect { .. } => self.number,
         };
         if arbiter == self.number {
             self.deliver(from, call);
@@ -121,6 +122,8 @@ impl Local {
                     .map(|_| ErrorCode::RequestTimedOut),
                 None => Some(ErrorCode::BrokerNotAvailable),
             },
+            // Nobody else could lead.
+            Call::Elect { .. } => Some(ErrorCode::PreferredLeaderNotAvailable),
         };
         if let Some(code) = refused {
             self.shared.meters.calls_refused.increment(1);

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_node::group::GroupEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, log_config, min_in_sync};
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
@@ -52,7 +53,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     local.replicas.borrow_mut().insert(partition, Rc::clone(&mail));
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
-    let ports = ReplicaPorts { partition, local: Rc::clone(local), view, led: false, stopped: false };
+    let ports = ReplicaPorts { partition, local: Rc::clone(local), view, led: false, told: 0, stopped: false };
     Host::start(core, ports, mail, Rc::clone(local));
 }
 
@@ -98,10 +99,26 @@ struct ReplicaPorts {
     view: Arc<PartitionView>,
     /// Whether the metadata store knows that the replica has a leader epoch.
     led: bool,
+    /// What of the view's changes the partition's group coordinator has been told.
+    told: u64,
     stopped: bool,
 }
 
 impl ReplicaPorts {
+    /// Tells the coordinator that has its groups in this partition when the leader has changed.
+    fn tell_coordinator(&mut self) {
+        let changes = self.view.changes();
+        if std::mem::replace(&mut self.told, changes) == changes {
+            return;
+        }
+        let image = self.local.shared.node.directory.image();
+        if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic)
+            && let Some(mail) = self.local.groups.borrow().get(&self.partition.partition)
+        {
+            mail.push(GroupEvent::View);
+        }
+    }
+
     /// Tells those who wait for it that the partition has a leader, once.
     fn announce(&mut self) {
         if self.led || self.view.leader_epoch().is_none() {
@@ -141,6 +158,7 @@ impl Ports<Replica> for ReplicaPorts {
 
     fn end_turn(&mut self, core: &Replica) -> After {
         self.announce();
+        self.tell_coordinator();
         if !self.stopped {
             return After::Wait;
         }

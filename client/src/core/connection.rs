@@ -34,8 +34,14 @@ struct InFlight {
     name: &'static str,
     version: i16,
     request: Option<RequestId>,
+    sent: Instant,
+    /// How long the broker may well take.
+    waits: Duration,
     deadline: Instant,
 }
+
+/// How long a member may well wait for others to join or to plan.
+const REBALANCE_WAIT: Duration = Duration::from_secs(3);
 
 /// A frame that arrived, understood.
 #[derive(Debug)]
@@ -59,7 +65,9 @@ pub(crate) struct Connection {
     next_correlation_id: i32,
     /// Until when opening and negotiating must be done.
     setup_deadline: Instant,
+    begun: Instant,
     last_used: Instant,
+    last_heard: Instant,
     /// Nothing is sent before (KIP-219).
     throttled_until: Instant,
 }
@@ -73,7 +81,9 @@ impl Connection {
             in_flight: VecDeque::new(),
             next_correlation_id: 0,
             setup_deadline: now.after(setup),
+            begun: now,
             last_used: now,
+            last_heard: now,
             throttled_until: Instant::ZERO,
         }
     }
@@ -147,9 +157,11 @@ impl Connection {
     ) -> Result<Bytes> {
         let (api, name) = api_of(&request).ok_or(ClientError::UnsupportedVersion { api: "request" })?;
         let correlation_id = self.next_correlation_id;
+        let waits = waits(&request);
         let bytes = encode_request(request, version, correlation_id, &self.client_id)?;
         self.next_correlation_id = correlation_id.wrapping_add(1) & i32::MAX;
-        self.in_flight.push_back(InFlight { correlation_id, api, name, version, request: id, deadline });
+        let sent = now;
+        self.in_flight.push_back(InFlight { correlation_id, api, name, version, request: id, sent, waits, deadline });
         self.last_used = now;
         Ok(bytes)
     }
@@ -165,7 +177,7 @@ impl Connection {
         let Some(expected) = expected.filter(|expected| expected.correlation_id == correlation_id) else {
             return Err(ClientError::protocol("response", format!("unexpected correlation id {correlation_id}")));
         };
-        self.last_used = now;
+        (self.last_used, self.last_heard) = (now, now);
         let body = decode_response(expected.api, expected.name, expected.version, frame);
         match (expected.request, body) {
             (Some(request), body) => Ok(Arrival::Answer(request, Box::new(body))),
@@ -196,6 +208,21 @@ impl Connection {
         self.in_flight.drain(..).filter_map(|in_flight| in_flight.request).collect()
     }
 
+    /// When the broker counts as silent if nothing more comes: it has not answered its turn's request `patience` beyond
+    /// what that may take, or has not let the connection become ready.
+    pub(crate) fn silent_at(&self, patience: Duration) -> Instant {
+        match self.in_flight.front() {
+            _ if !self.is_ready() => self.begun.after(patience),
+            Some(first) => first.sent.max(self.last_heard).after(first.waits).after(patience),
+            None => Instant::NEVER,
+        }
+    }
+
+    /// The requests without an answer.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.in_flight.iter().filter_map(|in_flight| in_flight.request)
+    }
+
     /// Why the connection is of no use any more at `now`, if it is not.
     pub(crate) fn expired(&self, now: Instant, idle: Duration) -> Option<&'static str> {
         if !self.is_ready() && self.setup_deadline <= now {
@@ -215,6 +242,15 @@ impl Connection {
             None => self.last_used.after(idle),
         };
         if self.throttled_until > now { expiry.min(self.throttled_until) } else { expiry }
+    }
+}
+
+/// How long a broker may well keep `request` without anything being wrong.
+fn waits(request: &RequestKind) -> Duration {
+    match request {
+        RequestKind::Fetch(fetch) => Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0)),
+        RequestKind::JoinGroup(_) | RequestKind::SyncGroup(_) => REBALANCE_WAIT,
+        _ => Duration::ZERO,
     }
 }
 

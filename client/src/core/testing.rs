@@ -34,6 +34,10 @@ pub(crate) struct Net {
     open: Vec<(ConnectionId, u16)>,
     /// Ports that refuse connections.
     pub(crate) dead: Vec<u16>,
+    /// Ports of brokers whose processes are stopped: they take connections and answer nothing.
+    pub(crate) stopped: Vec<u16>,
+    /// The broker that FindCoordinator is answered with.
+    pub(crate) coordinator: i32,
     /// Brokers and topics (name, partitions as (leader, epoch)) that Metadata is answered with.
     pub(crate) brokers: Vec<i32>,
     pub(crate) topics: Vec<(&'static str, Vec<(i32, i32)>)>,
@@ -44,7 +48,7 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn new(topics: &[(&'static str, &[(i32, i32)])]) -> Self {
         let topics = topics.iter().map(|(name, partitions)| (*name, partitions.to_vec())).collect();
-        let mut net = Self { brokers: vec![1, 2], topics, ..Self::default() };
+        let mut net = Self { brokers: vec![1, 2], coordinator: 1, topics, ..Self::default() };
         net.now.instant = Instant::from_micros(1_000_000);
         net.now.wall = 1_700_000_000_000;
         net
@@ -124,14 +128,15 @@ impl Net {
     /// What every test would answer the same way.
     fn reflex(&self, sent: &Sent) -> Option<ResponseKind> {
         match &sent.request {
+            _ if self.stopped.contains(&sent.port) => None,
             RequestKind::ApiVersions(_) => Some(ResponseKind::ApiVersions(versions())),
             RequestKind::Metadata(_) if !self.manual => Some(ResponseKind::Metadata(self.metadata())),
             RequestKind::FindCoordinator(_) if !self.manual => {
                 let row = m::find_coordinator_response::Coordinator::default()
                     .with_key(text("g"))
-                    .with_node_id(1.into())
-                    .with_host(text("b1"))
-                    .with_port(9001);
+                    .with_node_id(self.coordinator.into())
+                    .with_host(text(&format!("b{}", self.coordinator)))
+                    .with_port(9000 + self.coordinator);
                 Some(ResponseKind::FindCoordinator(m::FindCoordinatorResponse::default().with_coordinators(vec![row])))
             }
             _ => None,

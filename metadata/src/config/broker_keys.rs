@@ -25,6 +25,9 @@ const fn short(min: i64, default: i64) -> Kind {
     Kind::Short(Number { default: Some(default), min, max: SHORT })
 }
 
+/// The value of `replica.selector.class` by which consumers read from their own rack: the name of Kafka's class.
+pub const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
 /// Every key of a broker's process, sorted by name.
 pub const BROKER_KEYS: &[Key] = &[
     key(
@@ -161,7 +164,8 @@ pub const BROKER_KEYS: &[Key] = &[
     key(
         "offsets.topic.replication.factor",
         short(1, 3),
-        "Replicas of __consumer_offsets, or as many as there are brokers if these are fewer; read when it is created.",
+        "Replicas of __consumer_offsets; read when it is created, which waits until so many brokers are registered. A \
+         broker alone keeps one.",
     ),
     key(
         "offsets.topic.segment.bytes",
@@ -173,6 +177,12 @@ pub const BROKER_KEYS: &[Key] = &[
         "producer.ids.max.per.partition",
         int(1, 100_000),
         "The most idempotent producers one partition remembers; the one that has been idle longest goes first.",
+    ),
+    key(
+        "replica.selector.class",
+        Kind::Text(None, Valid::OneOf(&[RACK_AWARE_SELECTOR])),
+        "Which replica consumers are sent to: unset the leader, with the one class there is an in-sync follower in the \
+         rack that the consumer names.",
     ),
     key(
         "socket.request.max.bytes",

@@ -16,7 +16,7 @@ mod settings;
 mod topic_keys;
 
 pub use broker_config::{BrokerConfig, BrokerConfigErrors};
-pub use broker_keys::BROKER_KEYS;
+pub use broker_keys::{BROKER_KEYS, RACK_AWARE_SELECTOR};
 pub use client_metrics::{CLIENT_METRICS_KEYS, client_metrics_key};
 pub use describe::{
     Described, DescribedSynonym, describe_broker, describe_client_metrics, describe_cluster_default, describe_topic,

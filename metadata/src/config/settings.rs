@@ -140,7 +140,7 @@ pub struct Defaults {
     pub delete_topic_enable: bool,
     /// Partitions of `__consumer_offsets`.
     pub offsets_topic_partitions: i32,
-    /// Replicas of `__consumer_offsets`, or fewer while there are fewer brokers.
+    /// Replicas of `__consumer_offsets`; a broker alone keeps one.
     pub offsets_topic_replication_factor: i16,
     /// `segment.bytes` of `__consumer_offsets`.
     pub offsets_topic_segment_bytes: i32,

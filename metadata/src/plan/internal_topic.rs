@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use millrace_types::ErrorCode;
 
-use super::{Planned, create_topics, topic_config};
+use super::{Planned, create_topics, manual, topic_config};
 use crate::config::Defaults;
 use crate::entry::{Change, TopicRecord};
 use crate::image::Image;
@@ -23,14 +23,19 @@ pub(super) fn plan(image: &Image, ids: &mut TopicIds, name: &str) -> Planned {
         return Planned::new(Vec::new(), result);
     }
     let defaults = image.defaults();
-    let brokers = i16::try_from(image.brokers().len()).unwrap_or(i16::MAX);
-    if brokers == 0 {
-        return Planned::refused(ErrorCode::InvalidReplicationFactor, "No broker is registered.");
-    }
+    let factor = match (image.brokers().len(), defaults.offsets_topic_replication_factor) {
+        (0, _) => return Planned::refused(ErrorCode::InvalidReplicationFactor, "No broker is registered."),
+        // A broker alone keeps groups, too. Of several, none may be the only one to have the offsets of all.
+        (1, _) => 1,
+        (brokers, factor) if usize::try_from(factor).is_ok_and(|factor| factor > brokers) => {
+            return Planned { entry: None, result: CommandResult::Failed(manual::too_few_brokers(factor, brokers)) };
+        }
+        (_, factor) => factor,
+    };
     let placement = Placement {
         first: 0,
         partitions: defaults.offsets_topic_partitions,
-        replication_factor: defaults.offsets_topic_replication_factor.min(brokers),
+        replication_factor: factor,
         seed: Named::hash(name),
     };
     let overrides = match topic_config::check(name, configs(Some(defaults))) {

@@ -103,7 +103,7 @@ impl Waiting for Deleting {
             Answer::Partition(PartitionAnswer::Failed(error)) | Answer::Gone(error) => {
                 result.error_code = error.code();
             }
-            Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) => {
+            Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) | Answer::Elected(_) => {
                 result.error_code = ErrorCode::UnknownServerError.code();
             }
         }

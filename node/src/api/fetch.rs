@@ -25,6 +25,8 @@ pub(super) const API: Api = Api { key: ApiKey::Fetch, min: 4, advertised_min: 4,
 
 /// First version with fetch sessions.
 const SESSION_FROM: i16 = 7;
+/// First version that can be sent to a follower, and says where the consumer stands (KIP-392).
+const FOLLOWERS_FROM: i16 = 11;
 /// First version that names topics by id.
 const TOPIC_ID_FROM: i16 = 13;
 /// First version that carries the replica's id in a tagged field.

@@ -10,7 +10,7 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 use millrace_metadata::{CONSUMER_OFFSETS, Command, CommandResult, Image};
-use millrace_types::ErrorCode;
+use millrace_types::{ErrorCode, TopicPartition};
 
 use super::groups::{self, string};
 use super::{Api, Context, Step, metadata_call};
@@ -71,9 +71,14 @@ fn find(cx: &Context<'_>, image: &Image, group: &str) -> Found {
     let unavailable = |why: &str| (ErrorCode::CoordinatorNotAvailable, why.to_owned());
     let topic = image.topic(CONSUMER_OFFSETS).ok_or_else(|| unavailable("__consumer_offsets does not exist"))?;
     let partition = groups::partition_of(image, group).map_err(|error| (error, error.message().to_owned()))?;
-    let replicas = topic.assignment(partition).map_or(&[][..], |assignment| &assignment.replicas);
-    let leader = replicas.first().ok_or_else(|| unavailable("the group's partition has no replica"))?;
-    let broker = image.broker(*leader).ok_or_else(|| unavailable("the coordinator is not registered"))?;
+    let leader = cx.directory.leader(&TopicPartition::new(topic.id, partition));
+    let leader = match (leader, topic.assignment(partition).map(|assignment| &assignment.replicas[..])) {
+        (Some(leader), _) => leader.broker,
+        // The only replica there is will lead, if anybody does; it says itself while it is not ready.
+        (None, Some([only])) if cx.directory.is_heard(*only) => *only,
+        (None, _) => return Err(unavailable("the group's partition has no leader that is heard")),
+    };
+    let broker = image.broker(leader).ok_or_else(|| unavailable("the coordinator is not registered"))?;
     let endpoint = broker
         .endpoint(&cx.session.origin.listener)
         .ok_or_else(|| unavailable("the coordinator has no such listener"))?;

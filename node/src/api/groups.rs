@@ -75,7 +75,7 @@ where
         *slot = Some(match answer {
             Answer::Group(GroupResponse::Failed(error)) | Answer::Gone(error) => Err(error),
             Answer::Group(response) => Ok(response),
-            Answer::Partition(_) | Answer::Metadata(_) => Err(ErrorCode::UnknownServerError),
+            Answer::Partition(_) | Answer::Metadata(_) | Answer::Elected(_) => Err(ErrorCode::UnknownServerError),
         });
         self.left -= 1;
         if self.left > 0 {

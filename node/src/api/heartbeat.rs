@@ -22,6 +22,8 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
     };
     groups::ask(cx, &heartbeat.group.clone(), GroupRequest::Heartbeat(heartbeat), |version, answer| {
         let error = match answer {
+            // As in Kafka: members are known when their group is loaded, and nobody is expelled before.
+            Err(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None,
             Ok(GroupResponse::Heartbeat(error)) | Err(error) => error,
             Ok(_) => ErrorCode::UnknownServerError,
         };

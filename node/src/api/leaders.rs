@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kafka_protocol::protocol::StrBytes;
-use millrace_types::{BrokerId, LeaderEpoch, TopicPartition};
+use millrace_types::{BrokerId, ErrorCode, LeaderEpoch, TopicPartition};
 
 use super::Context;
 
@@ -20,12 +20,20 @@ pub(super) struct LeaderEndpoint {
 }
 
 impl Leaders {
-    /// The current leader of `partition` and its epoch, as far as this broker knows them. A leader without an epoch is
-    /// of no use to a client, so that none is named for a replica that is still starting.
-    pub(super) fn current(&mut self, cx: &Context<'_>, partition: TopicPartition) -> Option<(BrokerId, LeaderEpoch)> {
-        let (leader, epoch) = cx.directory.partition(&partition)?.leader()?;
-        self.0.insert(leader);
-        Some((leader, epoch))
+    /// The current leader of `partition` and its epoch, as far as this broker knows them and the client, which knows of
+    /// epoch `known`, does not. This broker is named only where the client's epoch is what was wrong.
+    pub(super) fn current(
+        &mut self,
+        cx: &Context<'_>,
+        partition: TopicPartition,
+        (error, known): (ErrorCode, LeaderEpoch),
+    ) -> Option<(BrokerId, LeaderEpoch)> {
+        let leader = cx.directory.leader(&partition).filter(|leader| leader.epoch > known)?;
+        if error == ErrorCode::NotLeaderOrFollower && leader.broker == cx.settings.broker_id {
+            return None;
+        }
+        self.0.insert(leader.broker);
+        Some((leader.broker, leader.epoch))
     }
 
     /// The endpoints of the leaders named so far, in the order of their numbers.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use millrace_metadata::{Image, Topic};
-use millrace_types::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
+use millrace_types::{BrokerId, ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
 
-use crate::directory::{Directory, PartitionView};
+use crate::directory::{Directory, Leader, PartitionView};
 
 /// The topic of this name.
 pub(super) fn topic_by_name<'a>(image: &'a Image, name: &str) -> Result<&'a Topic, ErrorCode> {
@@ -25,13 +25,33 @@ pub(super) fn hosted(directory: &Directory, topic: &Topic, partition: i32) -> Re
     directory.partition(&TopicPartition::new(topic.id, partition)).ok_or(ErrorCode::NotLeaderOrFollower)
 }
 
-/// The epoch of the view's leader, checked against the one the client knows (KIP-320); `-1` means that it does not say.
-pub(super) fn led(view: &PartitionView, known: LeaderEpoch) -> Result<LeaderEpoch, ErrorCode> {
-    let current = view.leader_epoch().ok_or(ErrorCode::NotLeaderOrFollower)?;
-    match known {
-        -1 => Ok(current),
-        known if known < current => Err(ErrorCode::FencedLeaderEpoch),
-        known if known > current => Err(ErrorCode::UnknownLeaderEpoch),
-        _ => Ok(current),
+/// The epoch that the view's replica leads, after [`known`].
+pub(super) fn led(view: &PartitionView, epoch: LeaderEpoch) -> Result<LeaderEpoch, ErrorCode> {
+    known(view, epoch)?;
+    view.leader_epoch().ok_or(ErrorCode::NotLeaderOrFollower)
+}
+
+/// Checks the leader epoch that the client knows against that of the replica, whether it leads or not (KIP-320); `-1`
+/// means that the client does not say. A replica that has not met any epoch yet can tell nothing.
+pub(super) fn known(view: &PartitionView, epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+    match view.epoch() {
+        0 => Err(ErrorCode::NotLeaderOrFollower),
+        _ if epoch == -1 => Ok(()),
+        current if epoch < current => Err(ErrorCode::FencedLeaderEpoch),
+        current if epoch > current => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Ok(()),
     }
+}
+
+/// The replicas of an assignment that are in sync with the leader, in the assignment's order. While nobody leads they
+/// are those that the last leader has told, else all.
+pub(super) fn in_sync(
+    directory: &Directory,
+    at: &TopicPartition,
+    leader: Option<&Leader>,
+    replicas: &[BrokerId],
+) -> Vec<BrokerId> {
+    let told = leader.map(|leader| Arc::clone(&leader.in_sync));
+    let told = told.or_else(|| directory.hints().get(at).map(|hint| hint.in_sync));
+    replicas.iter().copied().filter(|id| told.as_ref().is_none_or(|told| told.contains(id))).collect()
 }

@@ -27,7 +27,7 @@ pub(super) fn result(answer: Answer) -> CommandResult {
     match answer {
         Answer::Metadata(result) => result,
         Answer::Gone(code) => failed(code),
-        Answer::Partition(_) | Answer::Group(_) => failed(ErrorCode::UnknownServerError),
+        Answer::Partition(_) | Answer::Group(_) | Answer::Elected(_) => failed(ErrorCode::UnknownServerError),
     }
 }
 

@@ -85,8 +85,11 @@ fn send(
     let view = lookup::hosted(cx.directory, target.topic, number);
     let partition = TopicPartition::new(target.topic.id, number);
     let view = view.map_err(|error| Verdict::refused(error).at(partition))?;
-    // The replica looks again when it appends: replicas may leave in between.
+    // The replica looks again when it appends: leaders change, and replicas may leave in between.
     let leads = view.leader_epoch().is_some();
+    if !leads && view.leader().is_some() {
+        return Err(Verdict::refused(ErrorCode::NotLeaderOrFollower).at(partition));
+    }
     if target.acks == Acks::All && leads && view.in_sync() < min_in_sync(target.topic, number) {
         return Err(Verdict::refused(ErrorCode::NotEnoughReplicas));
     }

@@ -31,6 +31,8 @@ pub(crate) struct Wanted {
     pub(crate) max_bytes: usize,
     /// The leader epoch the client knows, `-1` when it does not say.
     pub(crate) leader_epoch: i32,
+    /// The epoch of the record before the offset, `-1` when the client does not say (KIP-320).
+    pub(crate) last_epoch: i32,
 }
 
 /// What the client was told about a partition.
@@ -213,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    const WANTED: Wanted = Wanted { offset: 0, max_bytes: 1024, leader_epoch: -1 };
+    const WANTED: Wanted = Wanted { offset: 0, max_bytes: 1024, leader_epoch: -1, last_epoch: -1 };
 
     fn key(partition: i32) -> PartitionKey {
         PartitionKey { topic: TopicKey::Name(Arc::from("t")), partition }

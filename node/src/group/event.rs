@@ -30,6 +30,8 @@ pub enum GroupEvent {
         /// The token of the `Warm` effect.
         token: u64,
     },
+    /// What the view of its partition says of the leader has changed: begin to load, or let everything go.
+    View,
     /// The time asked for by the latest `Timer` effect has come.
     Timer,
     /// Answer what waits, wait for the append under way, then push [`GroupEffect::Stopped`].

@@ -19,6 +19,9 @@ use crate::directory::PartitionView;
 /// Bytes of log replayed in one call, so that others on the arbiter get their turn.
 const SLICE_BYTES: usize = 1 << 20;
 
+/// How long to wait before looking again whether the epoch's start is committed.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// How long to wait before a read that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -97,7 +100,12 @@ impl Load {
             return self.stumble(now, view, "acknowledged records have rotted away");
         }
         if self.next >= self.end {
-            return Progress::Done;
+            if view.tells_latest() {
+                return Progress::Done;
+            }
+            // Everything is read, and the epoch's start is not committed: an earlier coordinator may have answered more.
+            self.retry_at = Some(now.instant.after(LOOK_AGAIN));
+            return Progress::Wait;
         }
         let high_watermark = view.log.high_watermark();
         let upto = min(high_watermark, self.end);

@@ -5,11 +5,11 @@
 //! not know what the log holds; it turns everyone away and loads again.
 //!
 //! ```text
-//! Stopped --Start--> Waiting --leader known--> Loading --log replayed, all committed--> Serving
-//!                       ^                                                              |      |
-//!                       +----------------------- append failed ------------------------+    Stop
-//!                                                                                             v
-//!                                                   Stopped <--append answered-- Stopping
+//! Stopped --Start--> Waiting --this broker leads--> Loading --log replayed, epoch's start committed--> Serving
+//!                       ^                              |                                               |   |
+//!                       +---- epoch over --------------+------------------ epoch over, append failed --+  Stop
+//!                                                                                                          v
+//!                                                               Stopped <--append answered-- Stopping <----+
 //! ```
 
 mod checkpoint;

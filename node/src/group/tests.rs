@@ -1,5 +1,7 @@
 //! The coordinator on a real replica over a simulated disk: what is answered when, what a start finds, and checkpoints.
 
+mod moving;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -47,6 +47,7 @@ mod tests;
 
 pub use self::core::{Peer, PeerStatus};
 pub use campaigns::{Campaigns, SLICE, SLICES_IN_FLIGHT};
+pub(crate) use codec::Fields;
 pub use codec::{
     Hello, LENGTH_LEN, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, MAX_STARTS, Messages, PROTOCOL, PeerFrame, PeerMessage,
     PeerWireError, Plane, PlaneMessage, Refusal, Start, decode, frame_size, hello_frame, keepalive_frame,

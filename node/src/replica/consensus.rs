@@ -21,7 +21,7 @@ pub(super) fn settings(log: &LogConfig, min_in_sync: usize) -> Settings {
 }
 
 /// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.
-pub(super) fn seed(partition: TopicPartition, me: Peer) -> u64 {
+pub(crate) fn seed(partition: TopicPartition, me: Peer) -> u64 {
     let (high, low) = partition.topic.0.as_u64_pair();
     let number = u64::from(partition.partition.cast_unsigned()) << 32 | u64::from(me.key.broker.0.cast_unsigned());
     (high ^ low.rotate_left(17)).wrapping_add(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(me.incarnation)
@@ -59,7 +59,7 @@ impl Replica {
             Effect::RaiseLogStart { start } => self.follow_log_start(start, out),
             Effect::HighWatermark(high_watermark) => self.publish_high_watermark(high_watermark),
             Effect::InSync(in_sync) => {
-                self.view.set_in_sync(in_sync.len().max(1));
+                self.view.set_in_sync(in_sync.iter().map(|replica| replica.broker).collect());
                 self.refuse_without_enough_replicas(out);
             }
             Effect::Recovered => {

@@ -69,6 +69,8 @@ pub struct Replica {
     pub(super) purgatory: Purgatory,
     /// Produce requests that wait for this replica alone (acks=1).
     pub(super) own: Purgatory,
+    /// Deletions of records that wait until every in-sync replica has deleted: else they would come back with another leader.
+    pub(super) deletions: Purgatory,
     pub(super) watchers: Watchers,
     pub(super) check_interval: Duration,
     /// When the log is to be looked after.
@@ -121,6 +123,7 @@ impl Replica {
             early: Early::default(),
             purgatory: Purgatory::default(),
             own: Purgatory::default(),
+            deletions: Purgatory::default(),
             watchers: Watchers::default(),
             check_interval: parts.check_interval,
             next_check: Instant::NEVER,

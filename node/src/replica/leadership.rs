@@ -18,7 +18,14 @@ impl Replica {
         self.view.set_tells_latest(self.raft.latest().is_some());
         let me = self.raft.me().key;
         let leader = self.raft.leader().filter(|leader| is_own || *leader != me).map(|leader| leader.broker);
+        let changes = self.view.changes();
         self.view.set_leadership(Leadership { epoch, leader, is_own });
+        if self.view.changes() != changes {
+            // Who waits for records looks again: it may have to go elsewhere.
+            for from in self.watchers.take() {
+                answer(out, from, PartitionAnswer::Advanced);
+            }
+        }
         let had = std::mem::replace(&mut self.leads, is_own);
         if is_own && !had {
             tracing::debug!(partition = %self.partition, epoch, end = self.log.log_end(), "leads");

@@ -8,6 +8,7 @@ use super::core::Phase;
 use super::cut::Cut;
 use super::mutation::{Mutation, broken};
 use super::operations::answer;
+use super::purgatory::Waiting;
 use super::puts::Purpose;
 use super::{Replica, ReplicaEffect, consensus};
 use crate::call::PartitionAnswer;
@@ -139,10 +140,10 @@ impl Replica {
                 self.tell_running(now, Event::CutDone { end }, out);
             }
             Purpose::Epochs => self.unknown_epochs = false,
-            Purpose::Delete { from, start, .. } => {
+            Purpose::Delete { from, start, deadline } => {
                 self.raise_start(now, start, out);
                 if let Some(from) = from {
-                    answer(out, from, PartitionAnswer::Deleted { low_watermark: self.log.log_start() });
+                    self.deletions.push(Waiting::for_deletion(from, start, deadline));
                 }
             }
             Purpose::Retention { start } => self.raise_start(now, start, out),
@@ -203,7 +204,8 @@ impl Replica {
     /// Answers everything that waits with `error`.
     pub(super) fn refuse_waiting(&mut self, error: ErrorCode, out: &mut Vec<ReplicaEffect>) {
         let early = self.early.take().into_iter().map(|(from, _)| from);
-        let produced = self.purgatory.take().chain(self.own.take()).map(|request| request.from);
+        let waiting = self.purgatory.take().chain(self.own.take()).chain(self.deletions.take());
+        let produced = waiting.map(|request| request.from);
         let callers = early.chain(produced).chain(self.puts.take_callers()).chain(self.watchers.take());
         for from in callers {
             answer(out, from, PartitionAnswer::Failed(error));

@@ -31,5 +31,7 @@ mod tests;
 mod watchers;
 
 pub use self::core::{Replica, ReplicaParts};
+pub(crate) use consensus::seed;
 pub use event::{ReplicaEffect, ReplicaEvent};
 pub use promises::Promises;
+pub(crate) use promises::record as stored_record;

@@ -129,6 +129,9 @@ impl Replica {
         let Some(high_watermark) = self.raft.latest() else {
             return answer(out, from, PartitionAnswer::Failed(ErrorCode::NotLeaderOrFollower));
         };
+        if self.deletions.is_full() {
+            return answer(out, from, PartitionAnswer::Failed(ErrorCode::RequestTimedOut));
+        }
         let before = if before == TO_HIGH_WATERMARK { high_watermark } else { before };
         if !(0..=high_watermark).contains(&before) {
             return answer(out, from, PartitionAnswer::Failed(ErrorCode::OffsetOutOfRange));
@@ -138,7 +141,7 @@ impl Replica {
                 let purpose = Purpose::Delete { from: Some(from), start, deadline };
                 self.puts.put(vec![record], purpose, out);
             }
-            Ok((low_watermark, None)) => answer(out, from, PartitionAnswer::Deleted { low_watermark }),
+            Ok((start, None)) => self.deletions.push(Waiting::for_deletion(from, start, deadline)),
             Err(error) => answer(out, from, PartitionAnswer::Failed(error.error_code())),
         }
     }

@@ -19,6 +19,10 @@ pub struct Promises {
     pub configuration: Option<raft::Configuration>,
     /// The leader epochs of its log, and where they begin.
     pub epochs: Vec<(LeaderEpoch, Offset)>,
+    /// The log start offset, as far as it was noted.
+    pub log_start: Offset,
+    /// How far the log goes that a witness votes for.
+    pub witness_end: Option<Offset>,
 }
 
 impl From<&PartitionState> for Promises {
@@ -30,6 +34,8 @@ impl From<&PartitionState> for Promises {
             recovering: state.recovering,
             configuration: state.cfg.as_ref().map(configuration),
             epochs: state.epochs.clone(),
+            log_start: state.start.unwrap_or(0),
+            witness_end: state.witness_end,
         }
     }
 }
@@ -91,7 +97,7 @@ fn stored(configuration: &raft::Configuration) -> storage::Configuration {
 
 /// The record of the write-ahead store for one of the consensus that says nothing of the log; `None` for others, whose
 /// records the log itself gives.
-pub(super) fn record(tp: TopicPartition, record: &raft::Record) -> Option<QRecord> {
+pub(crate) fn record(tp: TopicPartition, record: &raft::Record) -> Option<QRecord> {
     Some(match record {
         raft::Record::Term { epoch, voted_for } => {
             let voted_for = voted_for.map(|key| (key.broker, key.directory));

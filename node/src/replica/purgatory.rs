@@ -1,4 +1,4 @@
-//! Produce requests that are appended and wait for the high watermark.
+//! Requests that wait for an offset: what was appended for the high watermark, deletions for the log start offset of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ const MAX_WAITING: usize = 20_000;
 /// The most bytes of record batches that wait to be acknowledged: beyond it the disk does not keep up.
 const MAX_BYTES: usize = 256 << 20;
 
-/// A produce request that waits for the high watermark to reach `end`.
+/// A request that waits for an offset to reach `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) from: ReplyTo,
@@ -22,6 +22,13 @@ pub(super) struct Waiting {
     /// Bytes of its batch.
     pub(super) bytes: usize,
     pub(super) deadline: Instant,
+}
+
+impl Waiting {
+    /// A deletion up to `start`.
+    pub(super) const fn for_deletion(from: ReplyTo, start: Offset, deadline: Instant) -> Self {
+        Self { from, base_offset: start, end: start, log_append_time: -1, bytes: 0, deadline }
+    }
 }
 
 /// Place in the purgatory: by offset, then by arrival. A duplicate waits at the offset of the batch it repeats.

@@ -48,6 +48,11 @@ impl Replica {
         while let Some(request) = self.own.release(self.raft.held().offset) {
             self.produced(&request, out);
         }
+        if let Some(start) = self.raft.deleted_everywhere().filter(|_| !self.deletions.is_empty()) {
+            while let Some(request) = self.deletions.release(start) {
+                answer(out, request.from, PartitionAnswer::Deleted { low_watermark: start });
+            }
+        }
         while let Some(from) = self.watchers.fire(high_watermark) {
             answer(out, from, PartitionAnswer::Advanced);
         }
@@ -56,7 +61,7 @@ impl Replica {
     /// Gives up on what has waited too long. What was appended stays and may still be committed.
     fn expire(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let timed_out = PartitionAnswer::Failed;
-        for requests in [&mut self.purgatory, &mut self.own] {
+        for requests in [&mut self.purgatory, &mut self.own, &mut self.deletions] {
             while let Some(request) = requests.expire(now.instant) {
                 answer(out, request.from, timed_out(ErrorCode::RequestTimedOut));
             }
@@ -105,7 +110,7 @@ impl Replica {
 
     /// Asks for a timer when something comes due before the one asked for.
     fn schedule(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
-        let produced = self.purgatory.deadline().min(self.own.deadline());
+        let produced = self.purgatory.deadline().min(self.own.deadline()).min(self.deletions.deadline());
         let mut next = produced.min(self.early.deadline()).min(self.puts.deadline());
         if self.is_running() {
             next = next.min(self.raft.deadline()).min(self.refetch_at);

@@ -19,6 +19,7 @@ use crate::call::{Acks, Caller, PartitionAnswer, PartitionOp, ReplyTo};
 use crate::core::Core;
 use crate::directory::PartitionView;
 use crate::replica::{Replica, ReplicaEffect, ReplicaEvent};
+use crate::witness::Witness;
 
 /// Silence after which a session is down.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(400);
@@ -45,8 +46,10 @@ enum Happening {
 /// One broker.
 pub(crate) struct Node {
     pub(crate) storage: Storage,
-    /// Its replica while the process runs.
+    /// Its replica while the process runs, unless it is a witness.
     pub(crate) replica: Option<Replica>,
+    /// Its witness while the process runs, if it is one.
+    pub(crate) witness: Option<Witness>,
     /// While set, storage work waits.
     pub(crate) hold: bool,
     pub(crate) stopped: bool,
@@ -86,11 +89,24 @@ fn key(at: usize) -> ReplicaKey {
 
 impl Cluster {
     pub(crate) fn new(seed: u64, brokers: usize, config: LogConfig, min_in_sync: usize) -> Self {
-        let voters = (0..brokers).map(|at| Voter { key: key(at), role: VoterRole::Data });
+        Self::with_witness(seed, brokers, None, config, min_in_sync)
+    }
+
+    /// The same; this one of the brokers, if any, is the witness.
+    pub(crate) fn with_witness(
+        seed: u64,
+        brokers: usize,
+        witness: Option<usize>,
+        config: LogConfig,
+        min_in_sync: usize,
+    ) -> Self {
+        let role = |at| if witness == Some(at) { VoterRole::Witness } else { VoterRole::Data };
+        let voters = (0..brokers).map(|at| Voter { key: key(at), role: role(at) });
         let membership = Membership { first: Configuration::first(voters.collect()), min_in_sync };
         let node = |at: usize| Node {
             storage: Storage::of(key(at), seed.wrapping_mul(31).wrapping_add(at as u64)),
             replica: None,
+            witness: None,
             hold: false,
             stopped: false,
             timer: Instant::NEVER,
@@ -127,9 +143,13 @@ impl Cluster {
     /// Starts the process of a broker.
     pub(crate) fn start(&mut self, at: usize) {
         let (partition, config, now) = (self.partition, self.config.clone(), self.now);
-        let node = &mut self.nodes[at];
-        assert!(node.replica.is_none(), "it runs");
-        node.replica = Some(node.storage.member(partition, config, self.membership.clone(), now));
+        assert!(!self.runs(at), "it runs");
+        let (node, membership) = (&mut self.nodes[at], self.membership.clone());
+        if membership.first.is_witness(key(at)) {
+            node.witness = Some(node.storage.witness(partition, membership));
+        } else {
+            node.replica = Some(node.storage.member(partition, config, membership, now));
+        }
         (node.timer, node.stopped) = (Instant::NEVER, false);
         self.step(at, ReplicaEvent::Start);
         self.hear();
@@ -143,7 +163,7 @@ impl Cluster {
     /// The same, after something was done to the disk while no process runs.
     pub(crate) fn crash_after(&mut self, at: usize, kind: CrashKind, damage: impl FnOnce(&SimDisk)) {
         let node = &mut self.nodes[at];
-        node.replica = None;
+        (node.replica, node.witness) = (None, None);
         node.storage = node.storage.crash(kind, damage);
         node.hears.clear();
         node.hold = false;
@@ -174,7 +194,7 @@ impl Cluster {
         self.cut.clear();
         for at in 0..self.nodes.len() {
             self.nodes[at].hold = false;
-            if self.nodes[at].replica.is_none() {
+            if !self.runs(at) {
                 self.start(at);
             }
             self.work(at);
@@ -186,10 +206,10 @@ impl Cluster {
     fn hear(&mut self) {
         for by in 0..self.nodes.len() {
             for of in (0..self.nodes.len()).filter(|of| *of != by) {
-                if self.nodes[by].replica.is_none() {
+                if !self.runs(by) {
                     continue;
                 }
-                let lives = self.nodes[of].replica.is_some();
+                let lives = self.runs(of);
                 let hears = lives && !self.cut.contains(&(of, by));
                 if hears && self.nodes[by].hears.insert(of) {
                     let peer = self.nodes[of].storage.me();
@@ -222,7 +242,7 @@ impl Cluster {
     }
 
     pub(crate) fn runs(&self, at: usize) -> bool {
-        self.nodes[at].replica.is_some()
+        self.nodes[at].replica.is_some() || self.nodes[at].witness.is_some()
     }
 
     /// The broker that leads the greatest epoch.
@@ -246,9 +266,13 @@ impl Cluster {
     /// Delivers an event.
     pub(crate) fn step(&mut self, at: usize, event: ReplicaEvent) {
         let now = self.now;
-        let Some(replica) = self.nodes[at].replica.as_mut() else { return };
         let mut effects = Vec::new();
-        replica.step(now, event, &mut effects);
+        let node = &mut self.nodes[at];
+        match (&mut node.replica, &mut node.witness) {
+            (Some(replica), _) => replica.step(now, event, &mut effects),
+            (None, Some(witness)) => witness.step(now, event, &mut effects),
+            (None, None) => return,
+        }
         let partition = self.partition;
         for effect in effects {
             match effect {
@@ -333,7 +357,7 @@ impl Cluster {
             Happening::Refetch(at) => self.step(at, ReplicaEvent::Refetch),
             Happening::Work { at, incarnation } => {
                 let node = &self.nodes[at];
-                if !node.hold && node.replica.is_some() && node.storage.me().incarnation == incarnation {
+                if !node.hold && self.runs(at) && node.storage.me().incarnation == incarnation {
                     self.work_once(at);
                 }
             }
@@ -342,7 +366,7 @@ impl Cluster {
 
     /// Lets the next thing happen, if it is due by `end`.
     fn next(&mut self, end: Instant) -> bool {
-        let timers = self.nodes.iter().enumerate().filter(|(_, node)| node.replica.is_some());
+        let timers = self.nodes.iter().enumerate().filter(|(at, _)| self.runs(*at));
         let timer = timers.map(|(at, node)| (node.timer, at)).min().filter(|(due, _)| *due <= end);
         let queued = self.queue.first_key_value().map(|(due, _)| due.0).filter(|due| *due <= end);
         let is_timer = timer.is_some_and(|(due, _)| queued.is_none_or(|queued| due < queued));
@@ -391,7 +415,7 @@ impl Cluster {
     /// earlier one has deleted.
     pub(crate) fn agree(&self) -> bool {
         let ends: BTreeSet<_> = (0..self.nodes.len())
-            .filter(|at| self.runs(*at))
+            .filter(|at| self.nodes[*at].replica.is_some())
             .map(|at| self.view(at).log.clone())
             .map(|log| (log.log_end(), log.high_watermark(), log.epochs().latest()))
             .collect();

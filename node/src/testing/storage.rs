@@ -18,6 +18,7 @@ use super::{BROKER, DIRECTORY};
 use crate::call::ConnectionId;
 use crate::connection::ConnectionEvent;
 use crate::replica::{Promises, Replica, ReplicaEvent, ReplicaParts};
+use crate::witness::Witness;
 
 /// Work for a storage thread.
 #[derive(Debug)]
@@ -93,6 +94,12 @@ impl Storage {
     /// Opens a partition's log and makes its replica, the only one, as a host does at its start.
     pub(crate) fn replica(&self, partition: TopicPartition, config: LogConfig, now: Now) -> Replica {
         self.member(partition, config, Membership::alone(self.key), now)
+    }
+
+    /// A witness among others.
+    pub(crate) fn witness(&self, partition: TopicPartition, membership: Membership) -> Witness {
+        let state = self.qstate.partition(partition).cloned().unwrap_or_default();
+        Witness::new(partition, self.me(), &Promises::from(&state), membership.first)
     }
 
     /// The same of one replica among others.

@@ -12,7 +12,7 @@ use millrace_metadata::{
     plan,
 };
 use millrace_storage::{CrashKind, SimDisk};
-use millrace_types::{Instant, Now, TopicId, TopicPartition};
+use millrace_types::{BrokerId, Instant, Now, TopicId, TopicPartition};
 
 use super::storage::{Done, Storage, Work};
 use super::{BROKER, DIRECTORY, LISTENER, at_ms};
@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) hold: bool,
     /// Answers that reached no connection: those to [`World::call`].
     pub(crate) answers: BTreeMap<u64, PartitionAnswer>,
+    /// Elections that were asked for and have no answer.
+    pub(crate) elections: VecDeque<(ReplyTo, TopicPartition, BrokerId)>,
     /// While set, calls to replicas come back as if their queues were full.
     pub(crate) refuse_calls: bool,
     pub(crate) stopped: BTreeSet<TopicPartition>,
@@ -85,6 +87,7 @@ impl World {
             storage,
             hold: false,
             refuse_calls: false,
+            elections: VecDeque::new(),
             answers: BTreeMap::new(),
             stopped: BTreeSet::new(),
             log: Vec::new(),
@@ -172,7 +175,7 @@ impl World {
         &self.replicas[&partition]
     }
 
-    fn start_replica(&mut self, partition: TopicPartition) {
+    pub(super) fn start_replica(&mut self, partition: TopicPartition) {
         let image = self.shared.directory.image();
         let topic = image.topic_by_id(partition.topic).expect("the topic exists");
         let replica = self.storage.replica(partition, log_config(&topic.settings, &image), self.now);
@@ -347,7 +350,11 @@ impl World {
     }
 
     fn deliver(&mut self, from: ReplyTo, call: Call) {
-        let Call::Partition(partition, op) = call else { panic!("no other core is hosted") };
+        let (partition, op) = match call {
+            Call::Partition(partition, op) => (partition, op),
+            Call::Elect { partition, to, .. } => return self.elections.push_back((from, partition, to)),
+            Call::Group(..) | Call::Metadata(_) => panic!("no other core is hosted"),
+        };
         let kind = match &op {
             PartitionOp::Produce { .. } => "produce",
             PartitionOp::Watch { .. } => "watch",
@@ -362,7 +369,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, to: ReplyTo, answer: Answer) {
+    pub(super) fn answer(&mut self, to: ReplyTo, answer: Answer) {
         match (to.caller, answer) {
             (Caller::Connection(id), answer) => {
                 let event = ConnectionEvent::Answer { token: to.token, answer };

@@ -79,6 +79,8 @@ impl Process {
                 let event = Event::Metadata(MetadataEvent::Command { from, command });
                 return port.mail(caller, Who::Metadata, event);
             }
+            // Nobody else could lead.
+            Call::Elect { .. } => ErrorCode::PreferredLeaderNotAvailable,
         };
         self.answer(port, Who::Metadata, from, Answer::Gone(gone));
     }

@@ -22,8 +22,9 @@
 //! | 11 Recovering | tp, 0 or 1 |
 //! | 12 Cutting | tp, to i64, epoch i32 |
 //! | 13 Seen | broker i32, directory 16, incarnation u64, nonce u64 |
+//! | 14 WitnessEnd | tp, end i64 |
 
-use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
+use millrace_types::{BrokerId, DirectoryId, Offset, TopicId, TopicPartition};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ const HEAD: usize = 4;
 const OPTIONAL: u8 = 128;
 
 /// Names of the kinds, from 1.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "Term",
     "Epoch",
     "Trunc",
@@ -49,6 +50,7 @@ const NAMES: [&str; 13] = [
     "Recovering",
     "Cutting",
     "Seen",
+    "WitnessEnd",
 ];
 
 /// Why the bytes of a record are refused.
@@ -89,6 +91,12 @@ impl Writer<'_> {
 
     fn tp(&mut self, tp: TopicPartition) -> &mut Self {
         self.bytes(tp.topic.0.as_bytes()).bytes(&tp.partition.to_le_bytes())
+    }
+
+    /// The body of a record of `kind` that names an offset.
+    fn offset(&mut self, kind: u8, tp: TopicPartition, offset: Offset) -> u8 {
+        self.tp(tp).bytes(&offset.to_le_bytes());
+        kind
     }
 }
 
@@ -134,14 +142,8 @@ fn encode_body(record: &QRecord, out: &mut Writer<'_>) -> Result<u8, TooLong> {
             out.tp(*tp).bytes(&[u8::from(*volatile)]);
             5
         }
-        QRecord::Flushed { tp, upto } => {
-            out.tp(*tp).bytes(&upto.to_le_bytes());
-            6
-        }
-        QRecord::Start { tp, offset } => {
-            out.tp(*tp).bytes(&offset.to_le_bytes());
-            7
-        }
+        QRecord::Flushed { tp, upto } => out.offset(6, *tp, *upto),
+        QRecord::Start { tp, offset } => out.offset(7, *tp, *offset),
         QRecord::Forget { tp } => {
             out.tp(*tp);
             8
@@ -169,6 +171,7 @@ fn encode_body(record: &QRecord, out: &mut Writer<'_>) -> Result<u8, TooLong> {
             out.bytes(&seen.incarnation.to_le_bytes()).bytes(&seen.nonce.to_le_bytes());
             13
         }
+        QRecord::WitnessEnd { tp, end } => out.offset(14, *tp, *end),
     })
 }
 
@@ -296,6 +299,7 @@ fn decode_body(kind: u8, body: &mut Reader<'_>) -> Option<QRecord> {
         10 => QRecord::Suspect { tp },
         11 => QRecord::Recovering { tp, recovering: body.flag()? },
         12 => QRecord::Cutting { tp, to: body.i64()?, epoch: body.i32()? },
+        14 => QRecord::WitnessEnd { tp, end: body.i64()? },
         _ => return None,
     })
 }

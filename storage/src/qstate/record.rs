@@ -147,6 +147,13 @@ pub enum QRecord {
         /// The offset.
         offset: Offset,
     },
+    /// How far the log goes that a witness votes for; it holds none itself (3.4).
+    WitnessEnd {
+        /// The partition.
+        tp: TopicPartition,
+        /// The log end offset that it was told.
+        end: Offset,
+    },
     /// The replica was deleted.
     Forget {
         /// The partition.
@@ -172,6 +179,7 @@ impl QRecord {
             | Self::Recovering { tp, .. }
             | Self::Flushed { tp, .. }
             | Self::Start { tp, .. }
+            | Self::WitnessEnd { tp, .. }
             | Self::Suspect { tp }
             | Self::Forget { tp } => Some(*tp),
             Self::Boot(_) | Self::Seen(_) => None,

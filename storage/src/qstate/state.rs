@@ -40,6 +40,8 @@ pub struct PartitionState {
     pub missed_loss: bool,
     /// The log start offset; `None`: as the segments say.
     pub start: Option<Offset>,
+    /// How far the log goes that a witness votes for; `None` where the replica is no witness.
+    pub witness_end: Option<Offset>,
     /// The newest configuration.
     pub cfg: Option<Configuration>,
 }
@@ -101,6 +103,7 @@ impl State {
             | QRecord::Recovering { tp, .. }
             | QRecord::Flushed { tp, .. }
             | QRecord::Suspect { tp }
+            | QRecord::WitnessEnd { tp, .. }
             | QRecord::Start { tp, .. } => self.partitions.entry(*tp).or_default().apply(record),
         }
     }
@@ -156,6 +159,7 @@ impl PartitionState {
             }
             QRecord::Suspect { .. } => self.suspect = true,
             QRecord::Start { offset, .. } => self.raise_start(*offset),
+            QRecord::WitnessEnd { end, .. } => self.witness_end = Some(*end),
             // An older epoch or configuration than the known one says nothing.
             QRecord::Term { .. } | QRecord::Cfg { .. } => {}
             // These are not about one partition's state.
@@ -176,6 +180,7 @@ impl PartitionState {
         self.epochs.retain(|known| (known.0 <= epoch && known.1 <= to) || broken(Mutation::TruncVoidsNothing));
         // What was flushed beyond the cut is gone on purpose; a later start must not miss it.
         self.flushed = self.flushed.map(|flushed| flushed.min(to));
+        self.witness_end = self.witness_end.map(|end| end.min(to));
     }
 
     fn raise_start(&mut self, offset: Offset) {
@@ -199,6 +204,7 @@ impl PartitionState {
         records.extend(self.cfg.iter().map(|cfg| QRecord::Cfg { tp, cfg: cfg.clone() }));
         records.extend(self.epochs.iter().map(|(epoch, start)| QRecord::Epoch { tp, epoch: *epoch, start: *start }));
         records.extend(self.start.map(|offset| QRecord::Start { tp, offset }));
+        records.extend(self.witness_end.map(|end| QRecord::WitnessEnd { tp, end }));
         records.extend(self.volatile.then_some(QRecord::Volatile { tp, volatile: true }));
         records.extend(self.recovering.then_some(QRecord::Recovering { tp, recovering: true }));
         records.extend(self.flushed.map(|upto| QRecord::Flushed { tp, upto }));

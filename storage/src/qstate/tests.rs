@@ -71,6 +71,7 @@ fn record() -> impl Strategy<Value = QRecord> {
             1 => Just(QRecord::Suspect { tp }),
             1 => any::<bool>().prop_map(move |recovering| QRecord::Recovering { tp, recovering }),
             2 => Just(QRecord::Cutting { tp, to: offset, epoch }),
+            1 => Just(QRecord::WitnessEnd { tp, end: offset }),
             1 => Just(QRecord::Forget { tp }),
             1 => (any::<i32>(), any::<u128>(), any::<u64>(), any::<u64>()).prop_map(|(broker, dir, incarnation, nonce)| {
                 QRecord::Seen(SeenStart { broker: BrokerId(broker), directory: directory(dir), incarnation, nonce })

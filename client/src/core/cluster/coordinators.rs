@@ -8,7 +8,7 @@ use kafka_protocol::messages::{FindCoordinatorRequest, RequestKind, ResponseKind
 use millrace_types::{ErrorCode, Instant};
 
 use super::link::Queued;
-use super::{QUEUE_MAX, RequestId};
+use super::{Own, QUEUE_MAX, RequestId};
 use crate::error::{ClientError, Result};
 use crate::wire::text;
 
@@ -36,8 +36,8 @@ struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Coordinators {
     groups: BTreeMap<Arc<str>, Group>,
-    /// Answers to the cluster's own requests: of a group, or of the metadata.
-    pub(super) answered: VecDeque<(Option<Arc<str>>, Result<ResponseKind>)>,
+    /// Answers to the cluster's own requests.
+    pub(super) answered: VecDeque<(Own, Result<ResponseKind>)>,
 }
 
 impl Coordinators {
@@ -78,6 +78,12 @@ impl Coordinators {
         for group in self.groups.values_mut().filter(|group| group.broker == Some(broker)) {
             group.broker = None;
         }
+    }
+
+    /// The groups that `broker` coordinates.
+    pub(super) fn of_broker(&self, broker: i32) -> Vec<Arc<str>> {
+        let own = self.groups.iter().filter(|(_, group)| group.broker == Some(broker));
+        own.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// The groups to ask about at `now`.

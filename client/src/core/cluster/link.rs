@@ -139,8 +139,7 @@ impl Cluster {
     /// another broker when there is none.
     pub(super) fn route_any(&mut self, now: Instant) {
         while !self.any.is_empty() {
-            let ready =
-                self.connections.iter().filter(|(_, (_, connection))| connection.has_room(now, self.max_in_flight));
+            let ready = self.connections.iter().filter(|(_, (key, connection))| self.may_answer(now, *key, connection));
             let Some(id) = ready.min_by_key(|(_, (key, connection))| (connection.in_flight(), *key)).map(|(id, _)| *id)
             else {
                 break;
@@ -148,7 +147,9 @@ impl Cluster {
             let Some(queued) = self.any.pop_front() else { return };
             self.write(now, id, queued);
         }
-        let opening = self.connections.values().any(|(_, connection)| !connection.is_ready());
+        let patience = self.config.silence_timeout;
+        let opening = |connection: &Connection| !connection.is_ready() && connection.silent_at(patience) > now;
+        let opening = self.connections.values().any(|(_, connection)| opening(connection));
         if !self.any.is_empty()
             && !opening
             && let Some(key) = self.any_link(now)
@@ -166,8 +167,7 @@ impl Cluster {
         let bootstrap =
             (0..count).map(|step| LinkKey::Bootstrap((self.bootstrap_at + step) % count)).find(|key| free(key));
         // A broker that failed may be gone for good: the addresses of the configuration take turns with it.
-        let failed = |key: &LinkKey| self.links.get(key).is_some_and(|link| link.failures > 0);
-        let fresh: Vec<LinkKey> = brokers.iter().copied().filter(|key| !failed(key)).collect();
+        let fresh: Vec<LinkKey> = brokers.iter().copied().filter(|key| self.is_promising(now, *key)).collect();
         if let Some(key) = fresh.get(self.random.below(fresh.len())) {
             return Some(*key);
         }

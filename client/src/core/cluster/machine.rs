@@ -10,6 +10,7 @@ use kafka_protocol::protocol::StrBytes;
 use millrace_types::Instant;
 
 use super::coordinators::{self, Coordinators};
+use super::doubt::Doubt;
 use super::link::{Link, LinkKey, Queued, take_expired};
 use super::{Answer, ConnectionId, Metadata, NetOutput, Own, QUEUE_MAX, RequestId, Target};
 use crate::config::ClientConfig;
@@ -37,6 +38,7 @@ pub struct Cluster {
     pub(super) outputs: VecDeque<NetOutput>,
     pub(super) answers: VecDeque<Answer>,
     pub(super) stopped: bool,
+    pub(super) doubt: Doubt,
 }
 
 impl Cluster {
@@ -62,6 +64,7 @@ impl Cluster {
             outputs: VecDeque::new(),
             answers: VecDeque::new(),
             stopped: false,
+            doubt: Doubt::default(),
         }
     }
 
@@ -207,7 +210,11 @@ impl Cluster {
             self.coordinators.forget_broker(broker);
         }
         // A connection that ends is often the first sign that a leader moved.
-        self.metadata.invalidate();
+        if connection.is_ready() && self.metadata.asking.is_none() {
+            self.metadata.invalidate_now(now);
+        } else {
+            self.metadata.invalidate();
+        }
         let error = if lost.is_empty() && !connection.is_ready() {
             reason.clone()
         } else {
@@ -219,7 +226,7 @@ impl Cluster {
     }
 
     /// Closes a connection from this side.
-    fn close(&mut self, now: Instant, id: ConnectionId, reason: &ClientError) {
+    pub(super) fn close(&mut self, now: Instant, id: ConnectionId, reason: &ClientError) {
         self.outputs.push_back(NetOutput::Close { connection: id });
         self.closed(now, id, reason);
     }
@@ -244,6 +251,8 @@ impl Cluster {
         }
         self.settle(now);
         self.expire(now);
+        self.settle(now);
+        self.look_for_silence(now);
         self.settle(now);
         if self.metadata.is_due(now) {
             let request = RequestKind::Metadata(self.metadata.request(now));
@@ -273,7 +282,7 @@ impl Cluster {
         let connections = self.connections.values().map(|(_, connection)| connection.deadline(now, idle));
         let queues = self.links.values().map(|link| link.deadline(now));
         let any = self.any.iter().map(Queued::deadline).chain(self.any_retry_at(now));
-        let own = [self.metadata.deadline(), self.coordinators.deadline()];
+        let own = [self.metadata.deadline(), self.coordinators.deadline(), self.doubt_deadline(now)];
         connections.chain(queues).chain(any).chain(own).min().unwrap_or(Instant::NEVER)
     }
 
@@ -316,18 +325,20 @@ impl Cluster {
         match self.own.remove(&id) {
             None => self.answers.push_back(Answer { id, result }),
             // Taken in by the next advance, which knows the time.
-            Some(own) => self.coordinators.answered.push_back((own.group(), result)),
+            Some(own) => self.coordinators.answered.push_back((own, result)),
         }
     }
 
     /// Takes in the answers to the cluster's own requests.
     fn settle(&mut self, now: Instant) {
-        while let Some((group, result)) = self.coordinators.answered.pop_front() {
-            match group {
-                None => self.metadata_answer(now, result),
-                Some(group) => self.coordinator_answer(now, &group, result),
+        while let Some((own, result)) = self.coordinators.answered.pop_front() {
+            match own {
+                Own::Metadata => self.metadata_answer(now, result),
+                Own::FindCoordinator(group) => self.coordinator_answer(now, &group, result),
+                Own::Probe(group) => self.probe_answer(now, &group, result),
             }
         }
+        self.give_up_left(now);
     }
 
     fn metadata_answer(&mut self, now: Instant, result: Result<ResponseKind>) {

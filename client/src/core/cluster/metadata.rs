@@ -1,6 +1,6 @@
 //! What the client knows about topics and brokers, and when it has to ask again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use crate::wire::text;
 
 /// A producer forgets a topic it has not used for this long (`metadata.max.idle.ms`).
 const INTEREST_MAX_IDLE: Duration = Duration::from_secs(300);
+
+/// So many times a missing leader is asked for sooner than others: an election takes a few hundred milliseconds.
+const ELECTION_TRIES: u32 = 10;
 
 /// Address of a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(crate) struct Partition {
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) replicas: Vec<i32>,
     pub(crate) in_sync: Vec<i32>,
+    /// The last leader that was named, -1 for none.
+    pub(crate) last_leader: i32,
 }
 
 /// A topic as last heard of.
@@ -59,6 +64,8 @@ pub(crate) struct Metadata {
     pub(crate) version: u64,
     /// Partitions whose leader epoch grew since the owner last asked.
     pub(crate) moved: Vec<TopicPartition>,
+    /// Brokers that another one follows as a leader, since the owner last asked.
+    pub(crate) left: BTreeSet<i32>,
     /// The request under way.
     pub(crate) asking: Option<RequestId>,
     /// Whether topics stay wanted however long nobody mentions them.
@@ -69,6 +76,8 @@ pub(crate) struct Metadata {
     next_try: Instant,
     expires: Instant,
     failures: u32,
+    /// Answers in a row that lacked a leader.
+    leaderless: u32,
 }
 
 impl Metadata {
@@ -80,6 +89,7 @@ impl Metadata {
             topics: BTreeMap::new(),
             version: 0,
             moved: Vec::new(),
+            left: BTreeSet::new(),
             asking: None,
             keep_idle: false,
             interest: BTreeMap::new(),
@@ -88,6 +98,7 @@ impl Metadata {
             next_try: Instant::ZERO,
             expires: Instant::NEVER,
             failures: 0,
+            leaderless: 0,
         }
     }
 
@@ -133,6 +144,13 @@ impl Metadata {
     /// Something showed that the cache is out of date.
     pub(crate) fn invalidate(&mut self) {
         self.needed = true;
+    }
+
+    /// The same, and so that it cannot wait: the request under way, if there is one, is not waited for either.
+    pub(crate) fn invalidate_now(&mut self, now: Instant) {
+        self.needed = true;
+        self.next_try = now;
+        self.asking = None;
     }
 
     /// Whether to ask at `now`.
@@ -187,11 +205,17 @@ impl Metadata {
         for broker in &response.brokers {
             self.add_node(broker.node_id.0, &broker.host, broker.port, broker.rack.as_deref());
         }
+        let mut leaderless = false;
         for topic in response.topics {
             let Some(name) = topic.name.clone() else { continue };
             let Some((name, _)) = self.interest.get_key_value(&*name.0) else { continue };
             let name = Arc::clone(name);
+            leaderless |= topic.partitions.iter().any(|partition| partition.leader_id.0 < 0);
             self.apply_topic(&name, topic);
+        }
+        self.leaderless = if leaderless { self.leaderless.saturating_add(1) } else { 0 };
+        if (1..=ELECTION_TRIES).contains(&self.leaderless) {
+            self.next_try = now.after(pause / 4);
         }
     }
 
@@ -226,7 +250,13 @@ impl Metadata {
                 continue;
             }
             while partitions.len() <= number {
-                partitions.push(Partition { leader: -1, leader_epoch: -1, replicas: Vec::new(), in_sync: Vec::new() });
+                partitions.push(Partition {
+                    leader: -1,
+                    leader_epoch: -1,
+                    replicas: Vec::new(),
+                    in_sync: Vec::new(),
+                    last_leader: -1,
+                });
             }
             let merged = self.merge(name, known.get(number), &described);
             if let Some(partition) = partitions.get_mut(number) {
@@ -240,18 +270,28 @@ impl Metadata {
     /// The newer of what is known and what a broker says, by leader epoch: a broker may lag behind (KIP-320).
     fn merge(&mut self, topic: &Arc<str>, known: Option<&Partition>, said: &MetadataResponsePartition) -> Partition {
         let numbers = |ids: &[kafka_protocol::messages::BrokerId]| ids.iter().map(|id| id.0).collect();
-        let heard = Partition {
-            leader: if said.error_code == ErrorCode::LeaderNotAvailable.code() { -1 } else { said.leader_id.0 },
+        let leader = if said.error_code == ErrorCode::LeaderNotAvailable.code() { -1 } else { said.leader_id.0 };
+        let mut heard = Partition {
+            leader,
             leader_epoch: said.leader_epoch,
             replicas: numbers(&said.replica_nodes),
             in_sync: numbers(&said.isr_nodes),
+            last_leader: leader,
         };
         self.needed |= heard.leader < 0;
         let Some(known) = known else { return heard };
         if heard.leader_epoch >= 0 && heard.leader_epoch < known.leader_epoch {
             return known.clone();
         }
-        if heard.leader_epoch > known.leader_epoch || (heard.leader_epoch < 0 && heard.leader != known.leader) {
+        if heard.leader < 0 {
+            // That nobody leads at the moment is no reason to believe in an older epoch afterwards.
+            heard.leader_epoch = heard.leader_epoch.max(known.leader_epoch);
+            heard.last_leader = known.last_leader;
+        } else if known.last_leader >= 0 && known.last_leader != heard.leader {
+            self.left.insert(known.last_leader);
+        }
+        let is_newer = heard.leader_epoch > known.leader_epoch;
+        if heard.leader >= 0 && (is_newer || (heard.leader_epoch < 0 && heard.leader != known.last_leader)) {
             self.moved.push(TopicPartition::new(Arc::clone(topic), said.partition_index));
         }
         heard
@@ -264,7 +304,10 @@ impl Metadata {
         let Some(at) = usize::try_from(partition).ok().filter(|at| *at < len) else { return false };
         let known = self.topics.get_mut(topic).and_then(|topic| topic.partitions.get_mut(at));
         let Some(known) = known.filter(|known| leader >= 0 && leader_epoch > known.leader_epoch) else { return false };
-        known.leader = leader;
+        if known.last_leader >= 0 && known.last_leader != leader {
+            self.left.insert(known.last_leader);
+        }
+        (known.leader, known.last_leader) = (leader, leader);
         known.leader_epoch = leader_epoch;
         self.moved.push(TopicPartition::new(name, partition));
         true

@@ -67,6 +67,23 @@ fn missing_topics_and_leaders_are_asked_for_again() {
 }
 
 #[test]
+fn a_partition_without_a_leader_keeps_its_epoch() {
+    let mut cache = cache();
+    cache.apply(Instant::ZERO, response(1, ErrorCode::None, vec![partition(1, 5)]), PAUSE, AGE);
+    let nobody = partition(-1, -1).with_error_code(ErrorCode::LeaderNotAvailable.code());
+    cache.apply(Instant::ZERO, response(1, ErrorCode::None, vec![nobody]), PAUSE, AGE);
+    assert_eq!(cache.leader("t", 0), None);
+    assert!(cache.moved.is_empty() && cache.left.is_empty(), "nobody has taken over");
+    assert!(cache.is_due(Instant::ZERO.after(PAUSE / 4)), "an election is soon over");
+    cache.apply(Instant::ZERO, response(1, ErrorCode::None, vec![partition(3, 4)]), PAUSE, AGE);
+    assert_eq!(cache.leader("t", 0), None, "a broker that lags behind names an old leader");
+    cache.apply(Instant::ZERO, response(1, ErrorCode::None, vec![partition(2, 6)]), PAUSE, AGE);
+    assert_eq!(cache.leader("t", 0), Some((2, 6)));
+    assert_eq!(cache.moved, [TopicPartition::new("t", 0)]);
+    assert_eq!(cache.left, BTreeSet::from([1]));
+}
+
+#[test]
 fn an_absurd_partition_number_takes_no_memory() {
     let mut cache = cache();
     let far = partition(1, 1).with_partition_index(i32::MAX);

@@ -5,6 +5,7 @@
 //! everything else the connection with the fewest requests in flight.
 
 mod coordinators;
+mod doubt;
 mod link;
 mod machine;
 pub(crate) mod metadata;
@@ -78,16 +79,8 @@ pub(crate) struct Answer {
 enum Own {
     Metadata,
     FindCoordinator(Arc<str>),
-}
-
-impl Own {
-    /// The group asked about, none for the metadata.
-    fn group(self) -> Option<Arc<str>> {
-        match self {
-            Self::Metadata => None,
-            Self::FindCoordinator(group) => Some(group),
-        }
-    }
+    /// Who coordinates a group whose coordinator is silent.
+    Probe(Arc<str>),
 }
 
 #[cfg(test)]

@@ -295,6 +295,7 @@ impl ProducerCore {
             let place = self.accumulator.find(&moved.topic, moved.partition);
             if let Some(queue) = place.and_then(|place| self.accumulator.queue(place)) {
                 queue.abandon(epoch);
+                queue.retry_at = Instant::ZERO;
             }
         }
     }

@@ -1,5 +1,8 @@
 //! The producer in virtual time: batching, linger, order, retries, idempotence, memory, time-outs.
 
+mod failover;
+mod moving;
+
 use std::time::Duration;
 
 use kafka_protocol::messages as m;

@@ -8,7 +8,7 @@ use millrace_metadata::{Assignment, Image, Topic, check_topic_name, is_internal}
 use millrace_types::{ErrorCode, TopicPartition};
 
 use super::{failed, topic_name};
-use crate::api::{Context, authorized};
+use crate::api::{Context, authorized, lookup};
 
 /// A response that grows topic by topic until it is full.
 ///
@@ -81,18 +81,21 @@ impl<'a> Page<'a> {
     ) -> DescribeTopicPartitionsResponsePartition {
         let listener = &self.cx.session.origin.listener;
         let reachable = |id| self.image.broker(id).is_some_and(|broker| broker.endpoint(listener).is_some());
-        let view = self.cx.directory.partition(&TopicPartition::new(topic.id, number));
-        let leader = view.and_then(|view| view.leader()).filter(|(leader, _)| reachable(*leader));
-        let replicas: Vec<BrokerId> = assignment.replicas.iter().map(|id| BrokerId(id.0)).collect();
-        let offline = assignment.replicas.iter().filter(|id| !reachable(**id)).map(|id| BrokerId(id.0));
+        let at = TopicPartition::new(topic.id, number);
+        let leader = self.cx.directory.leader(&at);
+        let ids = |brokers: &[millrace_types::BrokerId]| brokers.iter().map(|id| BrokerId(id.0)).collect::<Vec<_>>();
+        let in_sync = lookup::in_sync(self.cx.directory, &at, leader.as_ref(), &assignment.replicas);
+        let leader = leader.filter(|leader| reachable(leader.broker));
+        let is_offline = |id: &&millrace_types::BrokerId| !reachable(**id) || !self.cx.directory.is_heard(**id);
+        let offline = assignment.replicas.iter().filter(is_offline).map(|id| BrokerId(id.0));
         // Without a leader there is no error here, unlike in Metadata. Replicas that may lead although they are not in
         // sync (KIP-966) do not exist; the lists are empty and not null, which clients up to Kafka 3.9 cannot read.
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(number)
-            .with_leader_id(BrokerId(leader.map_or(-1, |(leader, _)| leader.0)))
-            .with_leader_epoch(leader.map_or(-1, |(_, epoch)| epoch))
-            .with_replica_nodes(replicas.clone())
-            .with_isr_nodes(replicas)
+            .with_leader_id(BrokerId(leader.as_ref().map_or(-1, |leader| leader.broker.0)))
+            .with_leader_epoch(leader.map_or(-1, |leader| leader.epoch))
+            .with_replica_nodes(ids(&assignment.replicas))
+            .with_isr_nodes(ids(&in_sync))
             .with_eligible_leader_replicas(Some(Vec::new()))
             .with_last_known_elr(Some(Vec::new()))
             .with_offline_replicas(offline.collect())

@@ -52,6 +52,7 @@ impl Target {
                     offset: partition.fetch_offset,
                     max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
                     leader_epoch: partition.current_leader_epoch,
+                    last_epoch: partition.last_fetched_epoch,
                 },
                 slot: None,
             }));

@@ -1,9 +1,10 @@
 //! One partition's part of a fetch.
 
 use bytes::Bytes;
+use kafka_protocol::protocol::StrBytes;
 use millrace_metadata::Image;
 use millrace_storage::{ReadError, WarmJob};
-use millrace_types::{ErrorCode, Offset, TopicPartition};
+use millrace_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition};
 
 use super::Target;
 use crate::api::{Context, lookup};
@@ -27,6 +28,23 @@ pub(super) struct Outcome {
     pub(super) caught_up: bool,
     /// Set when the records have to be read in from the disk first; `records` is empty until then.
     pub(super) cold: Option<WarmJob>,
+    /// The replica that the consumer does better to read from (KIP-392).
+    pub(super) preferred: Option<BrokerId>,
+    /// Where the consumer's log and this one part: the greatest common epoch, and its end (KIP-320).
+    pub(super) diverging: Option<(LeaderEpoch, Offset)>,
+    /// The leader epoch that the client knows.
+    pub(super) known_epoch: LeaderEpoch,
+}
+
+/// What a fetch asks of every partition.
+#[derive(Debug, Clone)]
+pub(super) struct Consumer {
+    /// Whether it reads committed transactions alone.
+    pub(super) committed_only: bool,
+    /// Whether it may read from a follower (KIP-392).
+    pub(super) any_replica: bool,
+    /// Where it stands; empty when it does not say.
+    pub(super) rack: StrBytes,
 }
 
 /// What a fetch may still return.
@@ -51,12 +69,30 @@ impl Outcome {
             records: Bytes::new(),
             caught_up: false,
             cold: None,
+            preferred: None,
+            diverging: None,
+            known_epoch: -1,
         }
     }
 
-    /// Whether there is nothing to tell: neither records nor an error.
+    /// Without records, from what the partition's view says.
+    fn of(view: &PartitionView) -> Self {
+        Self {
+            high_watermark: view.log.high_watermark(),
+            last_stable: view.log.last_stable_offset(),
+            log_start: view.log.log_start(),
+            ..Self::failed(Some(view.partition), ErrorCode::None)
+        }
+    }
+
+    /// Whether there is nothing to tell: neither records, nor an error, nor a better place to read from.
     pub(super) fn is_idle(&self) -> bool {
-        self.error == ErrorCode::None && self.records.is_empty()
+        self.records.is_empty() && !self.is_final()
+    }
+
+    /// Whether waiting would not change what is told.
+    pub(super) fn is_final(&self) -> bool {
+        self.error != ErrorCode::None || self.preferred.is_some() || self.diverging.is_some()
     }
 }
 
@@ -65,7 +101,7 @@ pub(super) fn read(
     cx: &Context<'_>,
     image: &Image,
     target: &Target,
-    committed_only: bool,
+    consumer: &Consumer,
     budget: &mut Budget,
 ) -> Outcome {
     let topic = match &target.key.topic {
@@ -81,9 +117,72 @@ pub(super) fn read(
         Ok(view) => view,
         Err(error) => return Outcome::failed(Some(partition), error),
     };
-    let led = lookup::led(&view, target.wanted.leader_epoch);
-    let found = led.and_then(|_| slice(&view, target, committed_only, budget));
-    found.unwrap_or_else(|error| Outcome::failed(Some(partition), error))
+    let known_epoch = target.wanted.leader_epoch;
+    let found = match serves(cx, &view, known_epoch, consumer) {
+        Err(error) => Err(error),
+        Ok(()) => match nearer(cx, image, &view, target, consumer) {
+            Some(broker) => Ok(Outcome { preferred: Some(broker), ..Outcome::of(&view) }),
+            None => slice(&view, target, consumer.committed_only, budget),
+        },
+    };
+    Outcome { known_epoch, ..found.unwrap_or_else(|error| Outcome::failed(Some(partition), error)) }
+}
+
+/// Whether the replica may be read from by this consumer: it leads, or follows a leader that is heard, and the consumer
+/// knows of followers. A replica that is cut off from its leader would have the consumer wait for ever.
+fn serves(
+    cx: &Context<'_>,
+    view: &PartitionView,
+    known_epoch: LeaderEpoch,
+    consumer: &Consumer,
+) -> Result<(), ErrorCode> {
+    lookup::known(view, known_epoch)?;
+    let follows = || view.leader().is_some_and(|(leader, _)| cx.directory.is_heard(leader));
+    let serves = view.leader_epoch().is_some() || (consumer.any_replica && follows());
+    if serves { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
+}
+
+/// The follower that a leader sends the consumer to: one that is in sync and heard, and stands in the consumer's rack,
+/// where the leader does not. What is below the high watermark every such replica has. Several of them share the
+/// partitions of a topic.
+fn nearer(
+    cx: &Context<'_>,
+    image: &Image,
+    view: &PartitionView,
+    target: &Target,
+    consumer: &Consumer,
+) -> Option<BrokerId> {
+    let is_asked_for = cx.settings.rack_aware_reads && consumer.any_replica && !consumer.rack.is_empty();
+    let is_readable = (view.log.log_start()..=view.log.high_watermark()).contains(&target.wanted.offset);
+    if !is_asked_for || !is_readable || view.leader_epoch().is_none() {
+        return None;
+    }
+    let listener = &cx.session.origin.listener;
+    let in_rack = |id: BrokerId| {
+        let broker = image.broker(id).filter(|broker| broker.rack.as_deref() == Some(&*consumer.rack));
+        broker.is_some_and(|broker| broker.endpoint(listener).is_some())
+    };
+    if in_rack(cx.settings.broker_id) {
+        return None;
+    }
+    let in_sync = view.in_sync_brokers();
+    let near: Vec<BrokerId> = in_sync.iter().copied().filter(|id| in_rack(*id) && cx.directory.is_heard(*id)).collect();
+    let turn = usize::try_from(target.key.partition).unwrap_or(0);
+    near.get(turn.checked_rem(near.len())?).copied()
+}
+
+/// Compares what the consumer has read last with this log (KIP-320).
+fn diverging(view: &PartitionView, target: &Target) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+    let (last, from) = (target.wanted.last_epoch, target.wanted.offset);
+    if last < 0 {
+        return Ok(None);
+    }
+    let (epoch, end) = view.log.epoch_end_offset(last);
+    if epoch < 0 || end < 0 || from < view.log.log_start() {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    let parts = epoch < last || end < from;
+    if parts && view.hides(end) { Err(ErrorCode::KafkaStorageError) } else { Ok(parts.then_some((epoch, end))) }
 }
 
 fn slice(
@@ -92,6 +191,9 @@ fn slice(
     committed_only: bool,
     budget: &mut Budget,
 ) -> Result<Outcome, ErrorCode> {
+    if let Some(parts) = diverging(view, target)? {
+        return Ok(Outcome { diverging: Some(parts), ..Outcome::of(view) });
+    }
     let log = &view.log;
     let (high_watermark, last_stable) = (log.high_watermark(), log.last_stable_offset());
     let end = if committed_only { last_stable } else { high_watermark };
@@ -100,19 +202,14 @@ fn slice(
     if (readable..Offset::MAX).contains(&from) && (from != end || view.hides(from)) {
         return Err(ErrorCode::KafkaStorageError);
     }
+    if from > log.log_end().max(end) && view.leader_epoch().is_none() {
+        // The leader has told of more than this follower has; it is on its way.
+        return Err(ErrorCode::OffsetNotAvailable);
+    }
     if from < log_start || from > log.log_end().max(end) {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    let mut outcome = Outcome {
-        partition: Some(view.partition),
-        error: ErrorCode::None,
-        high_watermark,
-        last_stable,
-        log_start,
-        records: Bytes::new(),
-        caught_up: from >= end,
-        cold: None,
-    };
+    let mut outcome = Outcome { high_watermark, last_stable, log_start, caught_up: from >= end, ..Outcome::of(view) };
     let max_bytes = target.wanted.max_bytes.min(budget.left);
     let spent = max_bytes == 0 && !budget.at_least_one;
     if from < end && !spent && budget.cold < MAX_COLD {

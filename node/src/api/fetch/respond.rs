@@ -1,7 +1,9 @@
 //! Writing the response of a fetch.
 
 use kafka_protocol::messages::FetchResponse;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
 use kafka_protocol::protocol::StrBytes;
 use millrace_types::ErrorCode;
 
@@ -61,7 +63,7 @@ fn topic(key: &TopicKey) -> FetchableTopicResponse {
 
 /// `records` is empty and never null: librdkafka takes null for an error.
 fn partition(number: i32, outcome: &Outcome, committed_only: bool) -> PartitionData {
-    PartitionData::default()
+    let data = PartitionData::default()
         .with_partition_index(number)
         .with_error_code(outcome.error.code())
         .with_high_watermark(outcome.high_watermark)
@@ -69,13 +71,21 @@ fn partition(number: i32, outcome: &Outcome, committed_only: bool) -> PartitionD
         .with_log_start_offset(outcome.log_start)
         .with_aborted_transactions(committed_only.then(Vec::new))
         .with_records(Some(outcome.records.clone()))
+        .with_preferred_read_replica(outcome.preferred.map_or(-1, |broker| broker.0).into());
+    match outcome.diverging {
+        Some((epoch, end)) => {
+            data.with_diverging_epoch(EpochEndOffset::default().with_epoch(epoch).with_end_offset(end))
+        }
+        None => data,
+    }
 }
 
 fn add_leader(cx: &Context<'_>, outcome: &Outcome, data: &mut PartitionData, leaders: &mut Leaders) {
     if !matches!(outcome.error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
         return;
     }
-    if let Some((leader, epoch)) = outcome.partition.and_then(|partition| leaders.current(cx, partition)) {
+    let known = (outcome.error, outcome.known_epoch);
+    if let Some((leader, epoch)) = outcome.partition.and_then(|partition| leaders.current(cx, partition, known)) {
         data.current_leader = LeaderIdAndEpoch::default().with_leader_id(leader.0.into()).with_leader_epoch(epoch);
     }
 }

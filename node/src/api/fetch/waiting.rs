@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 use kafka_protocol::messages::FetchRequest;
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
-use super::read::{self, Budget, Outcome};
-use super::{Opened, READ_COMMITTED, Target, respond};
+use super::read::{self, Budget, Consumer, Outcome};
+use super::{FOLLOWERS_FROM, Opened, READ_COMMITTED, Target, respond};
 use crate::api::{Context, Resume, Waiting};
 use crate::call::Answer;
 use crate::deadline;
@@ -34,7 +34,7 @@ pub(super) struct Fetching {
     budget: Budget,
     bytes: usize,
     min_bytes: usize,
-    committed_only: bool,
+    consumer: Consumer,
     deadline: Instant,
     /// The targets whose cold ranges are being read in, by token; the response follows the last.
     warming: BTreeMap<u64, usize>,
@@ -51,7 +51,11 @@ impl Fetching {
             budget: Budget { left: max_bytes, at_least_one: true, cold: 0 },
             bytes: 0,
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            committed_only: request.isolation_level == READ_COMMITTED,
+            consumer: Consumer {
+                committed_only: request.isolation_level == READ_COMMITTED,
+                any_replica: cx.version >= FOLLOWERS_FROM,
+                rack: request.rack_id.clone(),
+            },
             deadline: deadline::after_ms(cx.now, request.max_wait_ms),
             warming: BTreeMap::new(),
             warm_rounds: 0,
@@ -62,7 +66,7 @@ impl Fetching {
     pub(super) fn begin(&mut self, cx: &mut Context<'_>) -> Result<Resume, WireError> {
         let image = cx.directory.image();
         for (at, target) in self.opened.targets.iter().enumerate() {
-            let outcome = read::read(cx, &image, target, self.committed_only, &mut self.budget);
+            let outcome = read::read(cx, &image, target, &self.consumer, &mut self.budget);
             self.bytes += outcome.records.len();
             if let Some(partition) = outcome.partition {
                 self.positions.insert(partition, at);
@@ -78,7 +82,7 @@ impl Fetching {
     }
 
     fn is_enough(&self) -> bool {
-        let settled = |outcome: &Outcome| outcome.error != ErrorCode::None || outcome.cold.is_some();
+        let settled = |outcome: &Outcome| outcome.is_final() || outcome.cold.is_some();
         self.bytes >= self.min_bytes || self.outcomes.iter().any(settled)
     }
 
@@ -104,7 +108,7 @@ impl Fetching {
         self.bytes -= outcome.records.len();
         self.budget.left += outcome.records.len();
         self.budget.at_least_one = self.bytes == 0;
-        *outcome = read::read(cx, &cx.directory.image(), target, self.committed_only, &mut self.budget);
+        *outcome = read::read(cx, &cx.directory.image(), target, &self.consumer, &mut self.budget);
         self.bytes += outcome.records.len();
     }
 
@@ -140,7 +144,7 @@ impl Fetching {
         let Some(in_session) = &self.opened.session else {
             let answers = self.opened.targets.iter().zip(&self.outcomes);
             let answers = answers.map(|(target, outcome)| (&target.key, outcome));
-            return respond::response(cx, NO_SESSION, answers, self.committed_only).map(Resume::Reply);
+            return respond::response(cx, NO_SESSION, answers, self.consumer.committed_only).map(Resume::Reply);
         };
         let mut session = in_session.session.lock();
         if session.epoch() != in_session.next_epoch {
@@ -168,7 +172,7 @@ impl Fetching {
         }
         let id = session.id();
         drop(session);
-        respond::response(cx, id, told.into_iter(), self.committed_only).map(Resume::Reply)
+        respond::response(cx, id, told.into_iter(), self.consumer.committed_only).map(Resume::Reply)
     }
 }
 

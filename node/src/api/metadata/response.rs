@@ -8,10 +8,13 @@ use kafka_protocol::protocol::StrBytes;
 use millrace_metadata::{Assignment, Image, Topic, check_topic_name, is_internal};
 use millrace_types::{ErrorCode, TopicId, TopicPartition};
 
-use crate::api::{Context, authorized};
+use crate::api::{Context, authorized, lookup};
+use crate::directory::Leader;
 
 /// From this version on a listener that the leader does not have has a code of its own.
 const LISTENER_NOT_FOUND: i16 = 6;
+/// From this version on replicas are named whose broker is not heard (KIP-112).
+const OFFLINE_FROM: i16 = 5;
 
 /// What the client wants to know beside the topics (KIP-430).
 #[derive(Debug, Clone, Copy)]
@@ -113,15 +116,21 @@ fn partition(
     at: TopicPartition,
     assignment: &Assignment,
 ) -> MetadataResponsePartition {
-    let replicas: Vec<BrokerId> = assignment.replicas.iter().map(|id| BrokerId(id.0)).collect();
-    let partition = MetadataResponsePartition::default()
+    let ids = |brokers: &[millrace_types::BrokerId]| brokers.iter().map(|id| BrokerId(id.0)).collect::<Vec<_>>();
+    let leader = cx.directory.leader(&at);
+    let in_sync = lookup::in_sync(cx.directory, &at, leader.as_ref(), &assignment.replicas);
+    let mut partition = MetadataResponsePartition::default()
         .with_partition_index(at.partition)
-        .with_replica_nodes(replicas.clone())
-        .with_isr_nodes(replicas);
+        .with_replica_nodes(ids(&assignment.replicas))
+        .with_isr_nodes(ids(&in_sync));
+    if cx.version >= OFFLINE_FROM {
+        let offline: Vec<_> = assignment.replicas.iter().copied().filter(|id| !cx.directory.is_heard(*id)).collect();
+        partition = partition.with_offline_replicas(ids(&offline));
+    }
     let leaderless = |error: ErrorCode| {
         partition.clone().with_error_code(error.code()).with_leader_id(BrokerId(-1)).with_leader_epoch(-1)
     };
-    let Some((leader, epoch)) = cx.directory.partition(&at).and_then(|view| view.leader()) else {
+    let Some(Leader { broker: leader, epoch, .. }) = leader else {
         return leaderless(ErrorCode::LeaderNotAvailable);
     };
     let reachable = image.broker(leader).is_some_and(|broker| broker.endpoint(&cx.session.origin.listener).is_some());

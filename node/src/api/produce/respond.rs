@@ -73,7 +73,7 @@ impl Verdict {
                 Self { log_start, ..base }
             }
             Answer::Partition(PartitionAnswer::Failed(error)) | Answer::Gone(error) => Self::refused(error),
-            Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) => {
+            Answer::Partition(_) | Answer::Group(_) | Answer::Metadata(_) | Answer::Elected(_) => {
                 Self::refused(ErrorCode::UnknownServerError)
             }
         }
@@ -101,7 +101,8 @@ impl Verdict {
         }
         if cx.version >= LEADER_FROM
             && self.error == ErrorCode::NotLeaderOrFollower
-            && let Some((leader, epoch)) = self.partition.and_then(|partition| leaders.current(cx, partition))
+            && let Some((leader, epoch)) =
+                self.partition.and_then(|partition| leaders.current(cx, partition, (self.error, -1)))
         {
             response.current_leader =
                 LeaderIdAndEpoch::default().with_leader_id(leader.0.into()).with_leader_epoch(epoch);

@@ -4,6 +4,8 @@ mod delete_records;
 mod fetch;
 mod fetch_consumer;
 mod fetch_session;
+mod followers;
 mod init_producer_id;
+mod leaders;
 mod list_offsets;
 mod produce;

@@ -19,12 +19,16 @@ struct Plan {
     of_all: u64,
     /// Of a hundred acts, how many are crashes.
     crashes: u64,
+    /// Whether the last of the three is a witness; then one copy suffices to acknowledge.
+    witness: bool,
 }
 
-const DURABLE: Plan = Plan { flush_messages: 1, of_all: 20, crashes: 5 };
-const PAGE_CACHE: Plan = Plan { flush_messages: 7, of_all: 0, crashes: 5 };
+const DURABLE: Plan = Plan { flush_messages: 1, of_all: 20, crashes: 5, witness: false };
+const PAGE_CACHE: Plan = Plan { flush_messages: 7, of_all: 0, crashes: 5, witness: false };
+/// Two replicas and a witness: what one alone has acknowledged is not led away from by the other.
+const WITNESS: Plan = Plan { flush_messages: 1, of_all: 20, crashes: 5, witness: true };
 /// All lose power again and again: then only what each has flushed is left.
-const POWER_CUTS: Plan = Plan { flush_messages: 1, of_all: 100, crashes: 5 };
+const POWER_CUTS: Plan = Plan { flush_messages: 1, of_all: 100, crashes: 5, witness: false };
 
 struct History {
     plan: Plan,
@@ -53,7 +57,8 @@ impl History {
             retention_ms: -1,
             ..LogConfig::default()
         };
-        let mut cluster = Cluster::new(seed, 3, config, 2);
+        let (witness, min_in_sync) = if plan.witness { (Some(2), 1) } else { (None, 2) };
+        let mut cluster = Cluster::with_witness(seed, 3, witness, config, min_in_sync);
         cluster.delay = 1 + cluster.dice.roll(20);
         cluster.loss = cluster.dice.roll(10);
         Self {
@@ -69,6 +74,11 @@ impl History {
             latest: 0,
             lossy: None,
         }
+    }
+
+    /// The brokers that hold a log.
+    fn data(&self) -> std::ops::Range<usize> {
+        0..if self.plan.witness { 2 } else { 3 }
     }
 
     fn run(mut self) -> usize {
@@ -158,7 +168,7 @@ impl History {
     }
 
     fn produce(&mut self, at: usize) {
-        if !self.cluster.runs(at) {
+        if !self.cluster.runs(at) || !self.data().contains(&at) {
             return;
         }
         let value = match &self.pending {
@@ -196,7 +206,7 @@ impl History {
     fn look(&mut self) {
         self.receive();
         let seed = self.seed;
-        for at in (0..3).filter(|at| self.cluster.runs(*at)).collect::<Vec<_>>() {
+        for at in self.data().filter(|at| self.cluster.runs(*at)).collect::<Vec<_>>() {
             let view = self.cluster.view(at);
             let Some(epoch) = view.leader_epoch() else { continue };
             let one = (at, self.cluster.replica(at).consensus().me().incarnation);
@@ -215,8 +225,9 @@ impl History {
     /// Logs are equal, and hold what was acknowledged and not deleted.
     fn conclude(&mut self) {
         let seed = self.seed;
-        let start = (0..3).map(|at| self.cluster.view(at).log.log_start()).max().expect("three");
-        let logs: Vec<BTreeMap<Offset, String>> = (0..3)
+        let start = self.data().map(|at| self.cluster.view(at).log.log_start()).max().expect("three");
+        let logs: Vec<BTreeMap<Offset, String>> = self
+            .data()
             .map(|at| {
                 let view = self.cluster.view(at);
                 records(&view, view.log.log_end()).split_off(&start)
@@ -230,7 +241,8 @@ impl History {
         values.sort_unstable();
         values.dedup();
         assert_eq!(values.len(), logs[0].len(), "seed {seed}: a record is there twice");
-        let epochs: Vec<Vec<(i32, Offset)>> = (0..3)
+        let epochs: Vec<Vec<(i32, Offset)>> = self
+            .data()
             .map(|at| {
                 let epochs = self.cluster.view(at).log.epochs();
                 epochs.entries().iter().copied().filter(|known| known.1 >= start).collect()
@@ -238,8 +250,9 @@ impl History {
             .collect();
         assert!(epochs.iter().all(|one| *one == epochs[0]), "seed {seed}: epochs differ: {epochs:?}");
         // It goes on, with all of them.
-        self.cluster.run_until("three in sync", |cluster| {
-            cluster.leader().is_some_and(|leader| cluster.view(leader).in_sync() == 3)
+        let all = self.data().len();
+        self.cluster.run_until("all in sync", |cluster| {
+            cluster.leader().is_some_and(|leader| cluster.view(leader).in_sync() == all)
         });
         let leader = self.cluster.leader().expect("a leader");
         let token = self.cluster.produce(leader, sequenced(6, 0, 0, &["end"]), Acks::All, Instant::NEVER);
@@ -262,6 +275,11 @@ fn nothing_acknowledged_is_lost() {
 }
 
 #[test]
+fn nothing_acknowledged_by_one_replica_and_a_witness_is_lost() {
+    run_all(0..40, WITNESS);
+}
+
+#[test]
 fn nothing_acknowledged_from_the_page_cache_is_lost_by_one_power_loss_at_a_time() {
     run_all(0..40, PAGE_CACHE);
 }
@@ -275,7 +293,7 @@ fn many_faults() {
     let (first, end) = seeds.split_once("..").expect("first..end");
     let seeds: std::ops::Range<u64> = first.parse().expect("a number")..end.parse().expect("a number");
     for seed in seeds {
-        for plan in [DURABLE, PAGE_CACHE, POWER_CUTS] {
+        for plan in [DURABLE, PAGE_CACHE, POWER_CUTS, WITNESS] {
             assert!(std::panic::catch_unwind(|| History::new(seed, plan).run()).is_ok(), "seed {seed}, {plan:?}");
         }
     }

@@ -4,6 +4,7 @@ mod commit;
 mod crash;
 mod failure;
 mod faults;
+mod leaving;
 mod lifecycle;
 mod peers;
 mod records;

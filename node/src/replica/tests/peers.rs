@@ -221,6 +221,7 @@ fn followers_delete_what_their_leader_deletes() {
     let leader = cluster.leader().expect("a leader");
     let token = cluster.call(leader, PartitionOp::DeleteRecords { before: 4, deadline: Instant::NEVER });
     cluster.run_until("the same start", |cluster| (0..3).all(|at| cluster.view(at).log.log_start() == 4));
+    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
     assert!(matches!(cluster.answers.remove(&token), Some(PartitionAnswer::Deleted { low_watermark: 4 })));
     let follower = (leader + 1) % 3;
     cluster.run(50);
@@ -422,4 +423,34 @@ fn batches_that_came_damaged_are_fetched_again() {
     cluster.run_until("agreement", Cluster::agree);
     assert_eq!(cluster.damage, Some((follower, 0)), "three answers were damaged");
     assert_eq!(values(&cluster, follower).len(), 5);
+}
+
+#[test]
+fn what_is_deleted_does_not_come_back_with_another_leader() {
+    let mut cluster = Cluster::led(3, 3, durable(), 2);
+    for n in 0..6 {
+        write(&mut cluster, &n.to_string());
+    }
+    cluster.run_until("agreement", Cluster::agree);
+    let leader = cluster.leader().expect("a leader");
+    let (slow, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let delete =
+        |cluster: &mut Cluster, before, deadline| cluster.call(leader, PartitionOp::DeleteRecords { before, deadline });
+    let token = delete(&mut cluster, 2, Instant::NEVER);
+    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
+    for at in 0..3 {
+        assert_eq!(cluster.view(at).log.log_start(), 2, "the answer tells of all in-sync replicas");
+    }
+    // One that hears nothing is in sync until it is known to be silent.
+    cluster.link(leader, slow, false);
+    let deadline = cluster.now.instant.after(std::time::Duration::from_millis(100));
+    let token = delete(&mut cluster, 3, deadline);
+    cluster.run(150);
+    assert_eq!(failed(&mut cluster, token), ErrorCode::RequestTimedOut);
+    assert_eq!([leader, slow, other].map(|at| cluster.view(at).log.log_start()), [3, 2, 3]);
+    let token = delete(&mut cluster, 4, Instant::NEVER);
+    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
+    let answer = cluster.answers.remove(&token);
+    assert!(matches!(answer, Some(PartitionAnswer::Deleted { low_watermark: 4 })), "{answer:?}");
+    assert!(!cluster.replica(leader).consensus().in_sync().iter().any(|key| key.broker.0 == slow as i32));
 }

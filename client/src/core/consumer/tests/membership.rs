@@ -89,7 +89,7 @@ fn told(core: &mut ConsumerCore, net: &mut Net) -> Rebalance {
 }
 
 /// A member with partition 0 that reads from offset 3 on.
-fn member(assignor: Assignor, net: &mut Net) -> ConsumerCore {
+pub(super) fn member(assignor: Assignor, net: &mut Net) -> ConsumerCore {
     let mut core = subscribed(group(assignor), net);
     join(&mut core, net, 1, &[partition(0)]);
     assert_eq!(told(&mut core, net), Rebalance::Assigned(vec![partition(0)]));

@@ -1,5 +1,6 @@
 //! The consumer in virtual time: positions and fetching, and membership in groups.
 
+mod failover;
 mod membership;
 mod reading;
 

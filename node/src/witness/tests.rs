@@ -1,0 +1,129 @@
+//! Two replicas and a witness: either may die, and what the other has acknowledged alone stays.
+
+use millrace_storage::{CrashKind, DiskError, LogConfig};
+use millrace_types::Instant;
+
+use crate::call::{Acks, PartitionAnswer, PartitionOp};
+use crate::core::Core;
+use crate::replica::{ReplicaEffect, ReplicaEvent};
+use crate::testing::{Cluster, batch, records};
+
+const WITNESS: usize = 2;
+
+fn cluster(seed: u64) -> Cluster {
+    let config = LogConfig { segment_bytes: 1 << 20, retention_ms: -1, ..LogConfig::default() };
+    let mut cluster = Cluster::with_witness(seed, 3, Some(WITNESS), config, 1);
+    cluster.run_until("a leader", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
+    cluster
+}
+
+fn write(cluster: &mut Cluster, value: &str) {
+    let at = cluster.leader().expect("a leader");
+    let token = cluster.produce(at, batch(&[value]), Acks::All, Instant::NEVER);
+    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
+    let answer = cluster.answers.remove(&token);
+    assert!(matches!(answer, Some(PartitionAnswer::Produced { .. })), "{answer:?}");
+}
+
+fn values(cluster: &Cluster, at: usize) -> Vec<String> {
+    let view = cluster.view(at);
+    records(&view, view.log.log_end()).into_values().collect()
+}
+
+fn in_sync(cluster: &Cluster) -> usize {
+    cluster.leader().map_or(0, |leader| cluster.view(leader).in_sync())
+}
+
+#[test]
+fn either_replica_may_die_and_writes_go_on() {
+    for dies_leader in [true, false] {
+        let mut cluster = cluster(1);
+        cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2);
+        write(&mut cluster, "both");
+        let leader = cluster.leader().expect("a leader");
+        let dies = if dies_leader { leader } else { 1 - leader };
+        cluster.crash(dies, CrashKind::Power);
+        cluster.run_until("the other leads", |cluster| {
+            cluster.leader() == Some(1 - dies) && cluster.view(1 - dies).tells_latest()
+        });
+        write(&mut cluster, "one");
+        assert_eq!(values(&cluster, 1 - dies), ["both", "one"]);
+        cluster.start(dies);
+        cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2 && cluster.agree());
+        assert_eq!(values(&cluster, dies), ["both", "one"]);
+    }
+}
+
+#[test]
+fn a_replica_that_lacks_what_was_acknowledged_is_not_elected() {
+    for (seed, witness_too) in [(2, false), (3, true)] {
+        let mut cluster = cluster(seed);
+        cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2);
+        let leader = cluster.leader().expect("a leader");
+        let stale = 1 - leader;
+        cluster.crash(stale, CrashKind::Process);
+        cluster.run_until("it is out", |cluster| in_sync(cluster) == 1);
+        write(&mut cluster, "alone");
+        cluster.crash(leader, CrashKind::Power);
+        if witness_too {
+            cluster.crash(WITNESS, CrashKind::Power);
+            cluster.start(WITNESS);
+        }
+        cluster.start(stale);
+        cluster.run(5_000);
+        assert_eq!(cluster.leader(), None, "the witness knows of what it lacks");
+        cluster.start(leader);
+        cluster.run_until("a leader", |cluster| cluster.leader().is_some() && cluster.agree());
+        assert_eq!(cluster.leader(), Some(leader));
+        assert_eq!(values(&cluster, stale), ["alone"]);
+    }
+}
+
+#[test]
+fn a_witness_is_not_needed_while_both_live() {
+    let mut cluster = cluster(4);
+    cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2);
+    cluster.crash(WITNESS, CrashKind::Power);
+    write(&mut cluster, "a");
+    cluster.start(WITNESS);
+    cluster.run(1_000);
+    let leader = cluster.leader().expect("a leader");
+    cluster.crash(leader, CrashKind::Power);
+    cluster.run_until("the other leads", |cluster| cluster.leader() == Some(1 - leader));
+    assert_eq!(values(&cluster, 1 - leader), ["a"]);
+}
+
+#[test]
+fn clients_are_sent_elsewhere_and_a_stop_waits_for_what_is_put() {
+    let mut cluster = cluster(5);
+    let token = cluster.call(WITNESS, PartitionOp::Watch { beyond: 0 });
+    let answer = cluster.answers.remove(&token);
+    assert!(matches!(answer, Some(PartitionAnswer::Failed(_))), "{answer:?}");
+    cluster.nodes[WITNESS].hold = true;
+    let leader = cluster.leader().expect("a leader");
+    cluster.crash(leader, CrashKind::Process);
+    cluster.run(800);
+    cluster.step(WITNESS, ReplicaEvent::Stop);
+    assert!(!cluster.nodes[WITNESS].stopped, "its vote is not durable");
+    cluster.nodes[WITNESS].hold = false;
+    cluster.work(WITNESS);
+    assert!(cluster.nodes[WITNESS].stopped);
+}
+
+#[test]
+fn a_witness_that_cannot_store_its_vote_says_nothing_more() {
+    let mut cluster = cluster(6);
+    cluster.nodes[WITNESS].hold = true;
+    let leader = cluster.leader().expect("a leader");
+    cluster.crash(leader, CrashKind::Process);
+    cluster.run(800);
+    let now = cluster.now;
+    let witness = cluster.nodes[WITNESS].witness.as_mut().expect("it runs");
+    let (mut out, error) = (Vec::new(), DiskError::Exists { path: "qstate".into() });
+    for token in 1..100 {
+        witness.step(now, ReplicaEvent::PutDone { token, result: Err(error.clone()) }, &mut out);
+    }
+    assert!(!out.iter().any(|effect| matches!(effect, ReplicaEffect::Send { .. })), "{out:?}");
+    cluster.run(2_000);
+    assert_eq!(cluster.leader(), None);
+}
