@@ -231,8 +231,9 @@ impl Options {
     fn cluster(&mut self, dice: &mut Dice) {
         let brokers = self.cluster.brokers;
         for topic in &mut self.topics {
-            topic.replicas = brokers;
-            topic.min_in_sync = dice.between(1, brokers as u64);
+            let all = dice.chance(50);
+            topic.replicas = if all { brokers } else { usize::try_from(dice.between(1, brokers as u64)).unwrap_or(1) };
+            topic.min_in_sync = dice.between(1, topic.replicas as u64);
         }
         // Whoever coordinates a group is asked for by the place of its partition, which has no meaning among several.
         self.clients[3] = 0;
@@ -250,10 +251,16 @@ impl Options {
         self.cluster.founded
     }
 
-    /// Number of replicas of every partition.
+    /// Number of brokers.
     #[must_use]
     pub const fn copies(&self) -> usize {
         self.cluster.brokers
+    }
+
+    /// Number of replicas of the partitions of a topic that lives through the run.
+    #[must_use]
+    pub fn replicas_of(&self, topic: &str) -> usize {
+        self.topics.iter().find(|known| known.name == topic).map_or(1, |known| known.replicas)
     }
 }
 

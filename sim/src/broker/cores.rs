@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
+use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
@@ -28,6 +29,7 @@ impl Process {
             Event::Group(partition, event) => self.group(port, partition, event),
             Event::Connection(id, event) => return self.connection(port, id, event),
             Event::Peers(events) => self.peers(port, events),
+            Event::Leaders(event) => self.leaders(port, event),
             Event::Timer(who, at) => return self.timer(port, who, at),
             Event::Flushed => self.flushes_done(port),
             Event::Committed => self.commit_done(port),
@@ -55,6 +57,7 @@ impl Process {
             Who::Group(partition) => self.group(port, partition, GroupEvent::Timer),
             Who::Connection(id) => self.connection(port, id, ConnectionEvent::Timer),
             Who::Peers => self.peers(port, vec![PeersEvent::Timer]),
+            Who::Leaders => self.leaders(port, LeadersEvent::Timer),
         }
     }
 
@@ -79,8 +82,10 @@ impl Process {
                 let event = Event::Metadata(MetadataEvent::Command { from, command });
                 return port.mail(caller, Who::Metadata, event);
             }
-            // Nobody else could lead.
-            Call::Elect { .. } => ErrorCode::PreferredLeaderNotAvailable,
+            Call::Elect { partition, to, deadline } => {
+                let event = LeadersEvent::Elect { from, partition, to, deadline };
+                return port.mail(caller, Who::Leaders, Event::Leaders(event));
+            }
         };
         self.answer(port, Who::Metadata, from, Answer::Gone(gone));
     }
@@ -229,7 +234,7 @@ impl Process {
         };
         let mut effects = Vec::new();
         let is_start = matches!(event, ReplicaEvent::Start);
-        let (view, led_by) = (Arc::clone(&hosted.view), hosted.view.leader());
+        let (view, led_by, changes) = (Arc::clone(&hosted.view), hosted.view.leader(), hosted.view.changes());
         match &event {
             ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
                 let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
@@ -274,6 +279,12 @@ impl Process {
                 port.note(format_args!("{partition} is led by {:?}, own {:?}", view.leader(), view.leader_epoch()));
             }
             turn.push(PeersEvent::Leader(partition));
+        }
+        if view.changes() != changes && !self.peers.is_alone() {
+            port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::View(partition)));
+        }
+        if stopped && !self.peers.is_alone() {
+            port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));
         }
         if stopped {
             turn.push(PeersEvent::Unhosted(partition));

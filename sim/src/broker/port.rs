@@ -7,6 +7,7 @@ use bytes::Bytes;
 use millrace_node::ConnectionId;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
+use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peer::LinkId;
 use millrace_node::peers::PeersEvent;
@@ -31,6 +32,8 @@ pub enum Who {
     Connection(ConnectionId),
     /// The sessions with all other brokers.
     Peers,
+    /// The table of leaders.
+    Leaders,
 }
 
 /// What happens inside a broker.
@@ -46,6 +49,8 @@ pub enum Event {
     Connection(ConnectionId, ConnectionEvent),
     /// To the sessions, as one turn of whoever speaks.
     Peers(Vec<PeersEvent>),
+    /// To the table of leaders.
+    Leaders(LeadersEvent),
     /// The timer of a core, if it is still set to this moment.
     Timer(Who, Instant),
     /// The group of flushes under way is done.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use millrace_node::group::GroupCoordinator;
+use millrace_node::leaders::Leaders;
 use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica};
@@ -80,6 +81,8 @@ pub struct Process {
     pub(super) founders: Vec<ReplicaKey>,
     /// The sessions with all other brokers.
     pub(super) peers: Peers,
+    /// Who leads which partition, as brokers tell each other.
+    pub(super) leaders: Leaders,
     /// The brokers that are heard.
     pub(super) heard: BTreeMap<BrokerId, Peer>,
     /// What has yet to leave for the network.
@@ -116,8 +119,10 @@ impl Process {
         (sync_all_above, segment_divisor): (usize, u64),
     ) -> Self {
         let Stores { data_dir, qstate, journal, store, remembered, peers, me, founders } = stores;
+        let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory));
         Self {
             number,
+            leaders,
             disk: Arc::clone(data_dir.disk()),
             shared,
             data_dir,

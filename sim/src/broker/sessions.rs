@@ -3,8 +3,9 @@
 //! What a replica says in a step is handed over as one turn, with the delay of any message between cores.
 
 use bytes::Bytes;
-use millrace_node::Core;
-use millrace_node::peer::LinkId;
+use millrace_node::{Answer, Core};
+use millrace_node::leaders::{LeadersEffect, LeadersEvent};
+use millrace_node::peer::{LinkId, Plane};
 use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
 use millrace_raft::{Message, ReplicaKey};
@@ -103,18 +104,47 @@ impl Process {
                 port.note(format_args!("hears {} {}", peer.key.broker, peer.incarnation));
                 port.notices.push(Notice::Heard { peer: peer.key.broker, by: broker });
                 self.heard.insert(peer.key.broker, peer);
+                port.mail(Who::Peers, Who::Leaders, Event::Leaders(LeadersEvent::Heard(peer)));
             }
             PeersEffect::Silent(broker) => {
                 port.note(format_args!("hears {broker} no longer"));
                 self.heard.remove(&broker);
+                port.mail(Who::Peers, Who::Leaders, Event::Leaders(LeadersEvent::Silent(broker)));
             }
             PeersEffect::Refused { broker, by_remote, reason } => {
                 port.note(format_args!("{broker}: refused, {reason:?} by_remote={by_remote}"));
             }
             PeersEffect::Timer(at) => self.set_timer(port, Who::Peers, at),
+            PeersEffect::Plane { from, message } if message.plane == Plane::Leaders => {
+                let event = LeadersEvent::Plane { from, body: message.body };
+                port.mail(Who::Peers, Who::Leaders, Event::Leaders(event));
+            }
             // The metadata is the same everywhere from the beginning.
             PeersEffect::Plane { .. } | PeersEffect::Ahead { .. } => {}
         }
+    }
+
+    /// A step of the table of leaders.
+    pub(super) fn leaders(&mut self, port: &mut Port<'_>, event: LeadersEvent) {
+        let mut effects = Vec::new();
+        self.leaders.step(port.now, event, &mut effects);
+        let mut turn = Vec::new();
+        for effect in effects {
+            match effect {
+                LeadersEffect::Send { to, message } => turn.push(PeersEvent::SendPlane { to, message }),
+                LeadersEffect::Hint { partition, leader, epoch } => {
+                    let event = Event::Replica(partition, ReplicaEvent::Hint { leader, epoch });
+                    port.mail(Who::Leaders, Who::Replica(partition), event);
+                }
+                LeadersEffect::Transfer { partition, to } => {
+                    let event = Event::Replica(partition, ReplicaEvent::Transfer { to });
+                    port.mail(Who::Leaders, Who::Replica(partition), event);
+                }
+                LeadersEffect::Elected { to, error } => self.answer(port, Who::Leaders, to, Answer::Elected(error)),
+                LeadersEffect::Timer(at) => self.set_timer(port, Who::Leaders, at),
+            }
+        }
+        self.end_turn(port, Who::Leaders, turn);
     }
 
     fn close(&mut self, connection: LinkId) {

@@ -116,12 +116,12 @@ impl World {
                 let unflushable = machine.unflushable.remove(partition);
                 let Some(part) = self.part(at, *partition) else { return };
                 self.names.insert(*partition, part.clone());
-                self.brokers[at].mirrors.remove(partition);
+                self.brokers[at].reopened.insert(*partition);
                 if *damaged && self.history.parts.get(&part).is_some_and(|part| !part.damaged) {
                     self.history.violated("rot", format!("{part} is said to be damaged, and nobody damaged it"));
                 }
                 // What one of several replicas has lost is not lost yet.
-                if before.is_some() && self.options.copies() == 1 {
+                if before.is_some() && self.options.replicas_of(&part.topic) == 1 {
                     let may_lose = unflushable || before != Some(boot);
                     self.history.came_back(&part, *end, may_lose, *suffix_lost);
                 }

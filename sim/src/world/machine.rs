@@ -43,6 +43,8 @@ pub(super) struct Machine {
     pub(super) watermarks: Watermarks,
     /// The logs of its replicas, as they were when last seen.
     pub(super) mirrors: BTreeMap<TopicPartition, Mirror>,
+    /// Logs that were opened and not looked at since.
+    pub(super) reopened: BTreeSet<TopicPartition>,
     /// Starts of its process since each other broker has heard it.
     pub(super) unheard: BTreeMap<BrokerId, u64>,
 }
@@ -67,6 +69,7 @@ impl Machine {
             notices: Vec::new(),
             watermarks: Watermarks::default(),
             mirrors: BTreeMap::new(),
+            reopened: BTreeSet::new(),
             unheard: BTreeMap::new(),
         }
     }
