@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::System;
+use millrace_metadata::log::Members;
 use millrace_metadata::{Broker, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
 use millrace_node::replica::Promises;
@@ -190,6 +191,7 @@ fn metadata(
     };
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),
+        members: Members::alone(broker.id),
         broker,
         config: config.broker.clone(),
         seed: random::uuid().as_u128(),

@@ -11,6 +11,7 @@ use millrace_types::{BrokerId, TopicId};
 use crate::broker::Broker;
 use crate::config::TopicSettings;
 use crate::entry::{Change, Entry, EntryError, NewAssignments, TopicRecord};
+use crate::identity::Acceptor;
 use crate::image::Image;
 use crate::name::is_internal;
 use crate::topic::{Assignment, Topic};
@@ -22,6 +23,9 @@ pub enum ApplyError {
     /// The cluster has been founded already.
     #[error("the metadata log holds a second Genesis")]
     Genesis,
+    /// The cluster would have no acceptor, or a broker would be two.
+    #[error("{0:?} cannot be the acceptors")]
+    Acceptors(Vec<Acceptor>),
     /// The topic is not in the state.
     #[error("no topic {0}")]
     NoTopic(TopicId),
@@ -54,11 +58,28 @@ pub enum ApplyError {
 /// When the entry does not fit the image. The image may then hold a part of the entry and must be dropped.
 pub fn apply(image: &mut Image, entry: &Entry) -> Result<(), ApplyError> {
     let encoded = entry.encode()?;
+    advance(image, entry, &encoded)
+}
+
+/// Applies an entry as its writer has encoded it. The chain covers these bytes: an entry of a later release may hold
+/// fields that this one passes over.
+///
+/// # Errors
+/// As [`apply`], and when the bytes are no entry that this release reads.
+pub fn apply_encoded(image: &mut Image, encoded: &[u8]) -> Result<Entry, ApplyError> {
+    let entry = Entry::decode(encoded)?;
+    advance(image, &entry, encoded)?;
+    Ok(entry)
+}
+
+fn advance(image: &mut Image, entry: &Entry, encoded: &[u8]) -> Result<(), ApplyError> {
+    // An entry that its broker decided alone has no proposal, and the slot behind it no owner.
+    image.proposal = None;
     for change in &entry.changes {
         apply_change(image, change)?;
     }
     image.epoch += 1;
-    image.hash = image.hash.extend(&encoded);
+    image.hash = image.hash.extend(encoded);
     Ok(())
 }
 
@@ -66,10 +87,15 @@ pub fn apply(image: &mut Image, entry: &Entry) -> Result<(), ApplyError> {
 pub(crate) fn apply_change(image: &mut Image, change: &Change) -> Result<(), ApplyError> {
     match change {
         Change::Genesis { .. } if !image.cluster_id.is_empty() => Err(ApplyError::Genesis),
-        Change::Genesis { cluster_id } => {
+        Change::Genesis { cluster_id, acceptors } => {
             image.cluster_id.clone_from(cluster_id);
+            if acceptors.is_empty() { Ok(()) } else { set_acceptors(image, acceptors) }
+        }
+        Change::Proposed(proposal) => {
+            image.proposal = Some(*proposal);
             Ok(())
         }
+        Change::SetAcceptors { acceptors } => set_acceptors(image, acceptors),
         Change::RegisterBroker(broker) => {
             register(image, broker);
             Ok(())
@@ -89,7 +115,25 @@ pub(crate) fn apply_change(image: &mut Image, change: &Change) -> Result<(), App
     }
 }
 
+fn set_acceptors(image: &mut Image, acceptors: &[Acceptor]) -> Result<(), ApplyError> {
+    let twice = (1..acceptors.len()).any(|at| acceptors[..at].iter().any(|other| other.broker == acceptors[at].broker));
+    if acceptors.is_empty() || twice {
+        return Err(ApplyError::Acceptors(acceptors.to_vec()));
+    }
+    image.acceptors = acceptors.into();
+    Ok(())
+}
+
+/// A broker registers. Where its id is an acceptor with another directory, the new directory takes the place: the old
+/// one is gone, which whoever proposes this has made as sure as can be.
 fn register(image: &mut Image, broker: &Broker) {
+    let own = Acceptor { broker: broker.id, directory: broker.directory };
+    if image.acceptors.is_empty() {
+        image.acceptors = Arc::new([own]);
+    } else if image.acceptors.iter().any(|acceptor| acceptor.broker == own.broker && *acceptor != own) {
+        let replaced = |acceptor: &Acceptor| if acceptor.broker == own.broker { own } else { *acceptor };
+        image.acceptors = image.acceptors.iter().map(replaced).collect();
+    }
     Arc::make_mut(&mut image.brokers).insert(broker.id, broker.clone());
 }
 
@@ -213,7 +257,10 @@ mod tests {
             one(&mut image, record("a", 1, &[&[1]])).unwrap();
             one(&mut image, change).unwrap_err()
         };
-        assert!(matches!(fails(Change::Genesis { cluster_id: "c".to_owned() }), ApplyError::Genesis));
+        assert!(matches!(
+            fails(Change::Genesis { cluster_id: "c".to_owned(), acceptors: Vec::new() }),
+            ApplyError::Genesis
+        ));
         assert!(matches!(fails(record("a", 2, &[&[1]])), ApplyError::TopicExists { .. }));
         assert!(matches!(fails(record("b", 1, &[&[1]])), ApplyError::TopicExists { .. }));
         assert!(matches!(fails(record("b", 2, &[])), ApplyError::Replicas { .. }));

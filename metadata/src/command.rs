@@ -1,11 +1,13 @@
 //! What can be asked of the metadata: one type per admin operation.
 
 use millrace_types::{BrokerId, TopicId};
+use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
+use crate::identity::Acceptor;
 
 /// A change asked for by a client or by a broker itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Create topics; each is accepted or refused on its own.
     CreateTopics(CreateTopics),
@@ -22,10 +24,15 @@ pub enum Command {
         /// Its name; only names for which [`crate::is_internal`] holds are accepted.
         name: String,
     },
+    /// Let others decide the entries of the log from here on.
+    SetAcceptors {
+        /// The acceptors: registered brokers with the directories they have registered.
+        acceptors: Vec<Acceptor>,
+    },
 }
 
 /// Topics to create.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateTopics {
     /// The topics, in the order of the request.
     pub topics: Vec<NewTopic>,
@@ -34,7 +41,7 @@ pub struct CreateTopics {
 }
 
 /// One topic to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTopic {
     /// Its name, not yet checked.
     pub name: String,
@@ -58,14 +65,14 @@ impl NewTopic {
 }
 
 /// Topics to delete.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteTopics {
     /// The topics, in the order of the request.
     pub topics: Vec<TopicRef>,
 }
 
 /// A topic by name or by identity.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TopicRef {
     /// By name.
     Name(String),
@@ -74,7 +81,7 @@ pub enum TopicRef {
 }
 
 /// Partitions to add.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatePartitions {
     /// The topics, in the order of the request.
     pub topics: Vec<NewPartitions>,
@@ -83,7 +90,7 @@ pub struct CreatePartitions {
 }
 
 /// The partitions one topic shall have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewPartitions {
     /// The topic.
     pub name: String,
@@ -94,7 +101,7 @@ pub struct NewPartitions {
 }
 
 /// Configuration to change.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetConfigs {
     /// The resources, in the order of the request.
     pub resources: Vec<ResourceChange>,
@@ -103,7 +110,7 @@ pub struct SetConfigs {
 }
 
 /// The change of one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceChange {
     /// The resource.
     pub resource: ConfigResource,
@@ -112,7 +119,7 @@ pub struct ResourceChange {
 }
 
 /// Whose configuration it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ConfigResource {
     /// A topic.
     Topic(String),
@@ -123,7 +130,7 @@ pub enum ConfigResource {
 }
 
 /// How a resource's configuration changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigOperation {
     /// AlterConfigs: these values, in the order of the request, are all that stays set.
     Replace(Vec<(String, Option<String>)>),
@@ -132,7 +139,7 @@ pub enum ConfigOperation {
 }
 
 /// What happens to one key (KIP-339).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigOperationKind {
     /// Set the value.
     Set,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::broker::Broker;
+use crate::identity::{Acceptor, Proposal};
 use crate::topic::Assignment;
 
 /// The changes of one metadata epoch.
@@ -29,6 +30,15 @@ pub enum Change {
     Genesis {
         /// The cluster's identity.
         cluster_id: String,
+        /// Who decides from the next entry on; without any it is the first broker that registers.
+        acceptors: Vec<Acceptor>,
+    },
+    /// Which proposal the entry is. It names the owner of the next slot.
+    Proposed(Proposal),
+    /// These are the acceptors from the next entry on.
+    SetAcceptors {
+        /// The acceptors.
+        acceptors: Vec<Acceptor>,
     },
     /// A broker registered or registered again.
     RegisterBroker(Broker),
@@ -134,6 +144,13 @@ const fn required() -> bool {
 struct GenesisBody {
     #[serde(rename = "clusterId")]
     cluster_id: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    acceptors: Vec<Acceptor>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AcceptorsBody {
+    acceptors: Vec<Acceptor>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -159,8 +176,14 @@ struct ClientMetricsBody {
     overrides: BTreeMap<String, String>,
 }
 
-/// The version of every kind this release writes and reads.
+/// The version of every kind that has had no second one.
 const VERSION: u16 = 1;
+
+/// The version of a `Genesis` that names acceptors: who passes over them would decide alone.
+const GENESIS_WITH_ACCEPTORS: u16 = 2;
+
+/// The newest version this release reads.
+const READS: u16 = 2;
 
 impl Entry {
     /// The entry of these changes.
@@ -176,6 +199,15 @@ impl Entry {
     pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
         let envelopes = self.changes.iter().map(Change::envelope).collect::<Result<Vec<_>, _>>()?;
         Ok(serde_json::to_vec(&envelopes)?)
+    }
+
+    /// Which proposal the entry is, if it was proposed to others.
+    #[must_use]
+    pub fn proposal(&self) -> Option<Proposal> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Proposed(proposal) => Some(*proposal),
+            _ => None,
+        })
     }
 
     /// Reads an entry's bytes.
@@ -195,7 +227,14 @@ impl Entry {
 impl Change {
     fn envelope(&self) -> Result<Envelope, EntryError> {
         let (kind, body) = match self {
-            Self::Genesis { cluster_id } => ("Genesis", to_raw_value(&GenesisBody { cluster_id: cluster_id.clone() })?),
+            Self::Genesis { cluster_id, acceptors } => {
+                let body = GenesisBody { cluster_id: cluster_id.clone(), acceptors: acceptors.clone() };
+                ("Genesis", to_raw_value(&body)?)
+            }
+            Self::Proposed(proposal) => ("Proposed", to_raw_value(proposal)?),
+            Self::SetAcceptors { acceptors } => {
+                ("SetAcceptors", to_raw_value(&AcceptorsBody { acceptors: acceptors.clone() })?)
+            }
             Self::RegisterBroker(broker) => ("RegisterBroker", to_raw_value(broker)?),
             Self::CreateTopic(topic) => ("CreateTopic", to_raw_value(topic)?),
             Self::CreatePartitions(added) => ("CreatePartitions", to_raw_value(added)?),
@@ -213,21 +252,32 @@ impl Change {
                 ("SetClientMetrics", to_raw_value(&body)?)
             }
         };
-        Ok(Envelope { kind: kind.to_owned(), version: VERSION, min_reader: VERSION, required: true, body })
+        let version = match self {
+            Self::Genesis { acceptors, .. } if !acceptors.is_empty() => GENESIS_WITH_ACCEPTORS,
+            _ => VERSION,
+        };
+        // A release that decides alone needs not know whose proposal an entry is.
+        let required = !matches!(self, Self::Proposed(_));
+        Ok(Envelope { kind: kind.to_owned(), version, min_reader: version, required, body })
     }
 
     /// The change in an envelope; `None` for one that this release cannot read and need not.
     fn open(envelope: Envelope) -> Result<Option<Self>, EntryError> {
         let Envelope { kind, version, min_reader, required, body } = envelope;
         let known = KINDS.contains(&kind.as_str());
-        if (!known || min_reader > VERSION) && !required {
+        if (!known || min_reader > READS) && !required {
             return Ok(None);
         }
-        if known && min_reader > VERSION {
-            return Err(EntryError::TooNew { kind, min_reader, supported: VERSION });
+        if known && min_reader > READS {
+            return Err(EntryError::TooNew { kind, min_reader, supported: READS });
         }
         let change = match kind.as_str() {
-            "Genesis" => Self::Genesis { cluster_id: read::<GenesisBody>(&body)?.cluster_id },
+            "Genesis" => {
+                let GenesisBody { cluster_id, acceptors } = read(&body)?;
+                Self::Genesis { cluster_id, acceptors }
+            }
+            "Proposed" => Self::Proposed(read(&body)?),
+            "SetAcceptors" => Self::SetAcceptors { acceptors: read::<AcceptorsBody>(&body)?.acceptors },
             "RegisterBroker" => Self::RegisterBroker(read(&body)?),
             "CreateTopic" => Self::CreateTopic(read(&body)?),
             "CreatePartitions" => Self::CreatePartitions(read(&body)?),
@@ -250,8 +300,10 @@ impl Change {
     }
 }
 
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 10] = [
     "Genesis",
+    "Proposed",
+    "SetAcceptors",
     "RegisterBroker",
     "CreateTopic",
     "CreatePartitions",
@@ -268,14 +320,21 @@ fn read<T: DeserializeOwned>(body: &RawValue) -> Result<T, EntryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Proposer;
+    use millrace_types::DirectoryId;
     use uuid::Uuid;
 
     fn every_change() -> Vec<Change> {
         let id = TopicId(Uuid::from_u128(7));
         let overrides = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
         let partitions = vec![Assignment { replicas: vec![BrokerId(1), BrokerId(2)] }];
+        let by = Proposer { broker: BrokerId(1), directory: DirectoryId::from_u128(7), incarnation: 2 };
+        let acceptor = by.acceptor();
         vec![
-            Change::Genesis { cluster_id: "c".to_owned() },
+            Change::Genesis { cluster_id: "c".to_owned(), acceptors: Vec::new() },
+            Change::Genesis { cluster_id: "c".to_owned(), acceptors: vec![acceptor] },
+            Change::Proposed(Proposal { by, number: 3 }),
+            Change::SetAcceptors { acceptors: vec![acceptor] },
             Change::RegisterBroker(crate::image::tests::broker(1)),
             Change::CreateTopic(TopicRecord {
                 id,
@@ -302,12 +361,12 @@ mod tests {
 
     #[test]
     fn what_a_later_release_requires_is_refused_by_name() {
-        let unknown = br#"[{"kind":"SetAcceptors","version":3,"minReader":1,"body":{}}]"#;
+        let unknown = br#"[{"kind":"SetTarget","version":3,"minReader":1,"body":{}}]"#;
         let error = Entry::decode(unknown).unwrap_err();
-        assert!(matches!(error, EntryError::UnknownKind { ref kind, version: 3 } if kind == "SetAcceptors"), "{error}");
-        let newer = br#"[{"kind":"DeleteTopic","version":9,"minReader":2,"body":{}}]"#;
+        assert!(matches!(error, EntryError::UnknownKind { ref kind, version: 3 } if kind == "SetTarget"), "{error}");
+        let newer = br#"[{"kind":"DeleteTopic","version":9,"minReader":3,"body":{}}]"#;
         let error = Entry::decode(newer).unwrap_err();
-        assert!(matches!(error, EntryError::TooNew { min_reader: 2, supported: 1, .. }), "{error}");
+        assert!(matches!(error, EntryError::TooNew { min_reader: 3, supported: 2, .. }), "{error}");
     }
 
     #[test]
@@ -315,7 +374,7 @@ mod tests {
         let hint = br#"[{"kind":"Hint","version":1,"minReader":1,"required":false,"body":{}},
                         {"kind":"Genesis","version":4,"minReader":1,"body":{"clusterId":"c","more":1}}]"#;
         let entry = Entry::decode(hint).unwrap();
-        assert_eq!(entry.changes, [Change::Genesis { cluster_id: "c".to_owned() }]);
+        assert_eq!(entry.changes, [Change::Genesis { cluster_id: "c".to_owned(), acceptors: Vec::new() }]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use millrace_types::{BrokerId, TopicId};
 use crate::broker::Broker;
 use crate::chain::ChainHash;
 use crate::config::{BrokerConfig, Defaults, DynamicConfigs, Layers, TopicSettings};
+use crate::identity::{Acceptor, Proposal};
 use crate::named::{Colliding, Identified, Named};
 use crate::shards::Shards;
 use crate::topic::Topic;
@@ -33,6 +34,8 @@ pub struct Image {
     pub(crate) epoch: u64,
     pub(crate) hash: ChainHash,
     pub(crate) cluster_id: String,
+    pub(crate) acceptors: Arc<[Acceptor]>,
+    pub(crate) proposal: Option<Proposal>,
     pub(crate) brokers: Arc<BTreeMap<BrokerId, Broker>>,
     by_name: Shards<Named>,
     by_id: Shards<Identified>,
@@ -54,6 +57,8 @@ impl Image {
             epoch: 0,
             hash: ChainHash::default(),
             cluster_id: String::new(),
+            acceptors: Arc::default(),
+            proposal: None,
             brokers: Arc::default(),
             by_name: Shards::new(),
             by_id: Shards::new(),
@@ -81,6 +86,18 @@ impl Image {
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
+    }
+
+    /// Who decides the next entry; none before the cluster is founded and a broker is registered.
+    #[must_use]
+    pub fn acceptors(&self) -> &[Acceptor] {
+        &self.acceptors
+    }
+
+    /// Which proposal the last entry was; `None` for one that its broker decided alone.
+    #[must_use]
+    pub const fn proposal(&self) -> Option<Proposal> {
+        self.proposal
     }
 
     /// The registered brokers by id.
@@ -215,6 +232,11 @@ impl Image {
         if ambiguous != self.collisions.len() {
             return Err(format!("{ambiguous} names can collide, {} are known", self.collisions.len()));
         }
+        for (at, acceptor) in self.acceptors.iter().enumerate() {
+            if self.acceptors[..at].iter().any(|other| other.broker == acceptor.broker) {
+                return Err(format!("broker {} is two acceptors", acceptor.broker));
+            }
+        }
         for topic in self.topics() {
             let name = &topic.name;
             if !self.topic_by_id(topic.id).is_some_and(|other| Arc::ptr_eq(other, topic)) {
@@ -264,7 +286,7 @@ pub(crate) mod tests {
     pub(crate) fn image(brokers: i32, config: &[(&str, &str)]) -> Image {
         let config = BrokerConfig::new(config.iter().copied()).unwrap();
         let mut image = Image::new(Local { broker: Some(BrokerId(1)), config });
-        let mut changes = vec![Change::Genesis { cluster_id: "cluster".to_owned() }];
+        let mut changes = vec![Change::Genesis { cluster_id: "cluster".to_owned(), acceptors: Vec::new() }];
         changes.extend((1..=brokers).map(|id| Change::RegisterBroker(broker(id))));
         crate::apply(&mut image, &Entry::new(changes)).unwrap();
         image

@@ -15,7 +15,9 @@ mod chain;
 mod command;
 pub mod config;
 mod entry;
+mod identity;
 mod image;
+pub mod log;
 mod name;
 mod named;
 mod outcome;
@@ -26,7 +28,7 @@ mod shards;
 mod topic;
 mod topic_ids;
 
-pub use apply::{ApplyError, apply};
+pub use apply::{ApplyError, apply, apply_encoded};
 pub use broker::{Broker, Endpoint};
 pub use chain::ChainHash;
 pub use command::{
@@ -34,6 +36,7 @@ pub use command::{
     NewPartitions, NewTopic, ResourceChange, SetConfigs, TopicRef,
 };
 pub use entry::{Change, Entry, EntryError, NewAssignments, TopicRecord};
+pub use identity::{Acceptor, Proposal, Proposer};
 pub use image::{ClientMetrics, Image, Local};
 pub use name::{CONSUMER_OFFSETS, check_topic_name, is_internal, is_reserved};
 pub use outcome::{CommandResult, CreatedTopic, DeletedTopic, ItemError, Outcome};

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use millrace_types::{ErrorCode, TopicId};
+use serde::{Deserialize, Serialize};
 
 use crate::command::{ConfigResource, TopicRef};
 
 /// The answer to a [`crate::Command`], given once its entry is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandResult {
     /// Of `CreateTopics`: one item per name, in the order of first appearance.
     CreatedTopics(Vec<(String, Outcome<CreatedTopic>)>),
@@ -19,6 +20,8 @@ pub enum CommandResult {
     SetConfigs(Vec<(ConfigResource, Outcome<()>)>),
     /// Of `RegisterBroker`.
     Registered,
+    /// Of `SetAcceptors`.
+    AcceptorsSet,
     /// Of `EnsureInternalTopic`: the topic exists.
     InternalTopic {
         /// Its identity.
@@ -34,10 +37,11 @@ pub enum CommandResult {
 pub type Outcome<T> = Result<T, ItemError>;
 
 /// Why an item of a command was refused, or a command failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code:?}: {message}")]
 pub struct ItemError {
     /// Kafka's code.
+    #[serde(with = "code")]
     pub code: ErrorCode,
     /// What the user is told.
     pub message: String,
@@ -52,7 +56,7 @@ impl ItemError {
 }
 
 /// A topic that was created, or would have been (`validate_only`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatedTopic {
     /// Its identity; the nil UUID when it was only checked.
     pub id: TopicId,
@@ -65,10 +69,25 @@ pub struct CreatedTopic {
 }
 
 /// A topic that was deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedTopic {
     /// Its identity.
     pub id: TopicId,
     /// Its name.
     pub name: String,
+}
+
+/// An error code as its number.
+mod code {
+    use millrace_types::ErrorCode;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+    pub(super) fn serialize<S: Serializer>(code: &ErrorCode, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i16(code.code())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ErrorCode, D::Error> {
+        Ok(ErrorCode::from_code(i16::deserialize(deserializer)?))
+    }
 }

@@ -2,18 +2,20 @@
 //!
 //! Every record is one JSON object. An entry is `{"entry": {"epoch", "hash", "changes"}}`; a snapshot is a head
 //! `{"snapshot": {"format", "epoch", "hash", "parts"}}` followed by that many `{"part": {"number", "changes"}}`, whose
-//! changes rebuild the image from nothing. Reading a journal is applying what it holds: recovery and the live path
-//! share [`crate::apply`].
+//! changes rebuild the image from nothing. What an acceptor has promised and accepted for the next slot is
+//! `{"cell": {"slot", "promised", "accepted"}}`; the entry of its slot makes it void. Reading a journal is applying what it
+//! holds: recovery and the live path share [`crate::apply_encoded`].
 
 use millrace_types::BrokerId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::apply::{ApplyError, apply, apply_change};
+use crate::apply::{ApplyError, apply_change, apply_encoded};
 use crate::broker::Broker;
 use crate::chain::ChainHash;
 use crate::entry::{Change, Entry, EntryError, TopicRecord};
 use crate::image::{Image, Local};
+use crate::log::{Ballot, Cell, Restored, Value};
 
 /// Format of the journal's records; a reader refuses any other.
 const FORMAT: u16 = 1;
@@ -100,6 +102,23 @@ enum Record<'a> {
     Snapshot(SnapshotHead),
     #[serde(borrow)]
     Part(PartBody<'a>),
+    #[serde(borrow)]
+    Cell(CellBody<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct CellBody<'a> {
+    slot: u64,
+    promised: Option<Ballot>,
+    #[serde(borrow)]
+    accepted: Option<AcceptedBody<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AcceptedBody<'a> {
+    ballot: Ballot,
+    #[serde(borrow)]
+    changes: &'a RawValue,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -130,10 +149,24 @@ struct PartBody<'a> {
 /// # Errors
 /// Never for an entry built by [`crate::plan`]; serialization reports errors in principle.
 pub fn entry_record(entry: &Entry, after: &Image) -> Result<Vec<u8>, EntryError> {
-    let encoded = entry.encode()?;
-    let changes: &RawValue = serde_json::from_slice(&encoded)?;
+    encoded_entry_record(&entry.encode()?, after)
+}
+
+/// The record of the entry with these bytes, which led to the state `after`.
+pub(crate) fn encoded_entry_record(encoded: &[u8], after: &Image) -> Result<Vec<u8>, EntryError> {
+    let changes: &RawValue = serde_json::from_slice(encoded)?;
     let body = EntryBody { epoch: after.epoch, hash: after.hash.to_string(), changes };
     Ok(serde_json::to_vec(&Record::Entry(body))?)
+}
+
+/// The record of what an acceptor has promised and accepted.
+pub(crate) fn cell_record(cell: &Cell) -> Result<Vec<u8>, EntryError> {
+    let accepted = match &cell.accepted {
+        Some((ballot, value)) => Some(AcceptedBody { ballot: *ballot, changes: serde_json::from_slice(value)? }),
+        None => None,
+    };
+    let body = CellBody { slot: cell.slot, promised: cell.promised, accepted };
+    Ok(serde_json::to_vec(&Record::Cell(body))?)
 }
 
 /// The records of a snapshot of `image`: a journal that holds them and nothing else replays to an equal image.
@@ -166,7 +199,13 @@ pub fn snapshot_records(image: &Image) -> Result<Vec<Vec<u8>>, EntryError> {
 
 /// The changes that build `image` from nothing.
 fn snapshot_changes(image: &Image) -> impl Iterator<Item = Change> {
-    let genesis = (!image.cluster_id.is_empty()).then(|| Change::Genesis { cluster_id: image.cluster_id.clone() });
+    // Acceptors that follow from the registrations are not repeated: a broker alone writes what it always wrote.
+    let alone = image.brokers.len() == 1
+        && image.acceptors.iter().all(|one| image.broker(one.broker).is_some_and(|b| b.directory == one.directory));
+    let acceptors = if alone { Vec::new() } else { image.acceptors.to_vec() };
+    let genesis =
+        (!image.cluster_id.is_empty()).then(|| Change::Genesis { cluster_id: image.cluster_id.clone(), acceptors });
+    let proposed = image.proposal.map(Change::Proposed);
     let brokers = image.brokers.values().cloned().map(Change::RegisterBroker);
     let configs = &image.configs;
     let all = (!configs.default.is_empty())
@@ -187,7 +226,7 @@ fn snapshot_changes(image: &Image) -> impl Iterator<Item = Change> {
         .client_metrics
         .iter()
         .map(|(name, overrides)| Change::SetClientMetrics { name: name.clone(), overrides: overrides.clone() });
-    genesis.into_iter().chain(brokers).chain(all).chain(each).chain(client_metrics).chain(topics)
+    genesis.into_iter().chain(proposed).chain(brokers).chain(all).chain(each).chain(client_metrics).chain(topics)
 }
 
 /// About how many bytes a change takes; it bounds the parts of a snapshot and nothing else.
@@ -195,7 +234,8 @@ fn approximate_size(change: &Change) -> usize {
     match change {
         Change::CreateTopic(topic) => {
             let replicas: usize = topic.partitions.iter().map(|partition| 2 + 4 * partition.replicas.len()).sum();
-            256 + topic.name.len() + replicas + 64 * topic.overrides.len()
+            let overrides: usize = topic.overrides.values().map(|value| 64 + value.len()).sum();
+            256 + topic.name.len() + replicas + overrides
         }
         Change::SetClientMetrics { name, overrides } => {
             256 + name.len() + overrides.values().map(|value| 32 + value.len()).sum::<usize>()
@@ -210,6 +250,11 @@ pub struct Replay {
     image: Image,
     number: usize,
     snapshot: Option<Pending>,
+    cell: Option<Cell>,
+    /// The entries behind the snapshot, as they were written.
+    tail: Vec<(Value, ChainHash)>,
+    /// Records and bytes behind the snapshot.
+    unsnapshotted: (usize, usize),
 }
 
 /// A snapshot of which parts are missing.
@@ -225,7 +270,14 @@ impl Replay {
     /// A replay that has read nothing.
     #[must_use]
     pub fn new(local: Local) -> Self {
-        Self { image: Image::new(local), number: 0, snapshot: None }
+        Self {
+            image: Image::new(local),
+            number: 0,
+            snapshot: None,
+            cell: None,
+            tail: Vec::new(),
+            unsnapshotted: (0, 0),
+        }
     }
 
     /// Reads one record.
@@ -235,12 +287,18 @@ impl Replay {
     pub fn feed(&mut self, record: &[u8]) -> Result<(), ReplayError> {
         let number = self.number;
         self.number += 1;
+        self.unsnapshotted = (self.unsnapshotted.0 + 1, self.unsnapshotted.1 + record.len());
         let record: Record<'_> =
             serde_json::from_slice(record).map_err(|source| ReplayError::Malformed { number, source })?;
         match record {
             Record::Entry(body) => self.entry(number, &body),
             Record::Snapshot(head) => self.head(number, head),
             Record::Part(body) => self.part(number, &body),
+            Record::Cell(body) => {
+                let accepted = body.accepted.map(|one| (one.ballot, Value::from(one.changes.get().as_bytes())));
+                self.cell = Some(Cell { slot: body.slot, promised: body.promised, accepted });
+                Ok(())
+            }
         }
     }
 
@@ -258,19 +316,35 @@ impl Replay {
         }
     }
 
-    /// The image after the last record, if `broker` of `cluster_id` may go on with it.
+    /// What the log goes on with after the last record.
+    ///
+    /// # Errors
+    /// As [`Replay::finish`].
+    pub fn restore(mut self) -> Result<Restored, ReplayError> {
+        let (cell, tail, unsnapshotted) = (self.cell.take(), std::mem::take(&mut self.tail), self.unsnapshotted);
+        let image = self.finish()?;
+        // An entry that is durable makes the cell of its slot void.
+        let cell = cell.filter(|cell| cell.slot == image.epoch + 1);
+        Ok(Restored { image, tail, cell, unsnapshotted })
+    }
+
+    /// What the log goes on with after the last record, if `broker` of `cluster_id` may.
     ///
     /// # Errors
     /// As [`Replay::finish`], and when the journal is of another cluster or the broker's directory of another broker.
-    pub fn finish_for(self, cluster_id: &str, broker: &Broker) -> Result<Image, ReplayError> {
-        let image = self.finish()?;
+    pub fn restore_for(self, cluster_id: &str, broker: &Broker) -> Result<Restored, ReplayError> {
+        let restored = self.restore()?;
+        let image = &restored.image;
         if !image.cluster_id.is_empty() && image.cluster_id != cluster_id {
-            return Err(ReplayError::OtherCluster { journal: image.cluster_id, directory: cluster_id.to_owned() });
+            return Err(ReplayError::OtherCluster {
+                journal: image.cluster_id.clone(),
+                directory: cluster_id.to_owned(),
+            });
         }
         let owner = image.brokers.values().find(|known| known.directory == broker.directory && known.id != broker.id);
         match owner {
             Some(owner) => Err(ReplayError::OtherBroker { registered: owner.id, configured: broker.id }),
-            None => Ok(image),
+            None => Ok(restored),
         }
     }
 
@@ -280,13 +354,13 @@ impl Replay {
             let reason = format!("it holds epoch {}, expected is {expected}", body.epoch);
             return Err(ReplayError::Order { number, reason });
         }
-        let entry =
-            Entry::decode(body.changes.get().as_bytes()).map_err(|source| ReplayError::Entry { number, source })?;
-        // The chain covers the bytes as they were written: an entry of a later release may hold fields that this one
-        // passes over.
-        let hash = self.image.hash.extend(body.changes.get().as_bytes());
-        apply(&mut self.image, &entry).map_err(|source| ReplayError::Apply { number, source })?;
-        self.image.hash = hash;
+        let encoded = body.changes.get().as_bytes();
+        apply_encoded(&mut self.image, encoded).map_err(|error| match error {
+            ApplyError::Entry(source) => ReplayError::Entry { number, source },
+            source => ReplayError::Apply { number, source },
+        })?;
+        let hash = self.image.hash;
+        self.tail.push((Value::from(encoded), hash));
         if hash.to_string() != body.hash {
             return Err(ReplayError::Hash { epoch: body.epoch, expected: body.hash.clone(), found: hash });
         }
@@ -330,6 +404,7 @@ impl Replay {
         if let Some(Pending { epoch, hash, .. }) = self.snapshot.take_if(|pending| pending.next == pending.parts) {
             self.image.epoch = epoch;
             self.image.hash = hash;
+            self.unsnapshotted = (0, 0);
         }
     }
 }

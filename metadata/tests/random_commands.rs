@@ -108,7 +108,10 @@ fn answered(result: &CommandResult, items: usize) -> bool {
         CommandResult::DeletedTopics(results) => results.len(),
         CommandResult::CreatedPartitions(results) => results.len(),
         CommandResult::SetConfigs(results) => return results.len() == items,
-        CommandResult::Registered | CommandResult::InternalTopic { .. } | CommandResult::Failed(_) => return true,
+        CommandResult::Registered
+        | CommandResult::AcceptorsSet
+        | CommandResult::InternalTopic { .. }
+        | CommandResult::Failed(_) => return true,
     };
     results <= items && (items == 0) == (results == 0)
 }
@@ -124,7 +127,7 @@ proptest! {
     ) {
         let mut image = Image::new(local());
         let mut ids = TopicIds::new(seed);
-        let genesis = Entry::new(vec![Change::Genesis { cluster_id: "c".to_owned() }]);
+        let genesis = Entry::new(vec![Change::Genesis { cluster_id: "c".to_owned(), acceptors: Vec::new() }]);
         apply(&mut image, &genesis).unwrap();
         let mut journal = vec![entry_record(&genesis, &image).unwrap()];
         for (number, command) in commands.into_iter().enumerate() {
@@ -133,7 +136,7 @@ proptest! {
                 Command::DeleteTopics(request) => request.topics.len(),
                 Command::CreatePartitions(request) => request.topics.len(),
                 Command::SetConfigs(request) => request.resources.len(),
-                Command::RegisterBroker(_) | Command::EnsureInternalTopic { .. } => 1,
+                Command::RegisterBroker(_) | Command::EnsureInternalTopic { .. } | Command::SetAcceptors { .. } => 1,
             };
             let planned = plan(&image, &mut ids, command.clone());
             prop_assert!(answered(&planned.result, items), "{command:?}: {:?}", planned.result);

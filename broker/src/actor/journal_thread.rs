@@ -23,6 +23,8 @@ pub(super) struct Persist {
     pub(super) records: Vec<Bytes>,
     /// What can stand for everything up to the last of `records`.
     pub(super) snapshot: Option<Vec<Bytes>>,
+    /// Whether the snapshot is what is to be persisted, and not only a shorter form of it.
+    pub(super) replaces: bool,
 }
 
 /// The thread of the metadata journal.
@@ -69,18 +71,29 @@ fn run(mut journal: Journal, jobs: &Receiver<Vec<Persist>>, inbox: &Inbox) {
             let end = rest.iter().position(|persist| persist.snapshot.is_some()).map_or(rest.len(), |at| at + 1);
             let (now, later) = rest.split_at(end);
             rest = later;
-            let result = append(&mut journal, now);
-            if result.is_ok()
-                && let Some(snapshot) = now.last().and_then(|persist| persist.snapshot.as_deref())
-                && let Err(error) = journal.snapshot(&slices(snapshot))
-            {
-                tracing::warn!(%error, "the metadata snapshot was not written; the journal goes on growing");
-            }
-            for Persist { token, .. } in now {
-                inbox.complete(Completion::Persisted { token: *token, result: result.clone() });
+            for (token, result) in write(&mut journal, now) {
+                inbox.complete(Completion::Persisted { token, result });
             }
         }
     }
+}
+
+/// Writes records, and the snapshot that comes with the last of them.
+fn write(journal: &mut Journal, batch: &[Persist]) -> Vec<(u64, Result<(), DiskError>)> {
+    let result = append(journal, batch);
+    let mut results: Vec<_> = batch.iter().map(|persist| (persist.token, result.clone())).collect();
+    if result.is_ok()
+        && let (Some(last), Some(told)) = (batch.last(), results.last_mut())
+        && let Some(snapshot) = &last.snapshot
+        && let Err(error) = journal.snapshot(&slices(snapshot))
+    {
+        if last.replaces {
+            told.1 = Err(disk_error(error));
+        } else {
+            tracing::warn!(%error, "the metadata snapshot was not written; the journal goes on growing");
+        }
+    }
+    results
 }
 
 fn append(journal: &mut Journal, batch: &[Persist]) -> Result<(), DiskError> {

@@ -69,14 +69,20 @@ impl Ports<MetadataStore> for MetadataPorts {
         let node = &self.local.shared.node;
         match effect {
             MetadataEffect::Persist { token, records, snapshot } => {
-                self.waiting.push_back(Persist { token, records, snapshot });
+                self.waiting.push_back(Persist { token, records, snapshot, replaces: false });
             }
+            MetadataEffect::Replace { token, snapshot } => {
+                let (records, snapshot) = (Vec::new(), Some(snapshot));
+                self.waiting.push_back(Persist { token, records, snapshot, replaces: true });
+            }
+            // Brokers have no connections to each other yet, so there is none to hear it.
+            MetadataEffect::SendPeer { .. } => {}
             MetadataEffect::Publish(image) => {
                 node.settings.refresh(&image);
                 node.directory.publish_image(image);
                 self.published = true;
             }
-            MetadataEffect::CreateReplica { partition, config } => self.created.push(Create { partition, config }),
+            MetadataEffect::CreateReplica { partition, config, .. } => self.created.push(Create { partition, config }),
             MetadataEffect::DeleteReplica { partition } => self.supervisor.delete(&self.local, partition),
             MetadataEffect::ConfigureReplica { partition, config } => {
                 self.supervisor.configure(&self.local, partition, config);

@@ -3,6 +3,7 @@
 //! The rules and the texts are those of Kafka's controller, so that tools which match them go on working. Every item of
 //! a command is accepted or refused on its own; what is accepted becomes one entry, so a command takes one epoch.
 
+mod acceptors;
 mod client_metrics;
 mod create_partitions;
 mod create_topics;
@@ -58,9 +59,15 @@ pub fn plan(image: &Image, ids: &mut TopicIds, command: Command) -> Planned {
         Command::SetConfigs(request) => set_configs::plan(image, request),
         Command::RegisterBroker(broker) => {
             let known = image.broker(broker.id) == Some(&broker);
+            let newer =
+                |other: &crate::Broker| other.directory == broker.directory && other.incarnation > broker.incarnation;
+            if image.broker(broker.id).is_some_and(newer) {
+                return Planned::refused(ErrorCode::StaleBrokerEpoch, "A later start of this broker has registered.");
+            }
             let changes = if known { Vec::new() } else { vec![Change::RegisterBroker(broker)] };
             Planned::new(changes, CommandResult::Registered)
         }
+        Command::SetAcceptors { acceptors } => acceptors::plan(image, acceptors),
         Command::EnsureInternalTopic { name } => internal_topic::plan(image, ids, &name),
     }
 }

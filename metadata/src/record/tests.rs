@@ -16,7 +16,10 @@ fn journal() -> (Image, Vec<Vec<u8>>) {
     let mut image = Image::new(local());
     let mut records = Vec::new();
     let mut ids = TopicIds::new(3);
-    let found = Entry::new(vec![Change::Genesis { cluster_id: "c".to_owned() }, Change::RegisterBroker(broker(1))]);
+    let found = Entry::new(vec![
+        Change::Genesis { cluster_id: "c".to_owned(), acceptors: Vec::new() },
+        Change::RegisterBroker(broker(1)),
+    ]);
     apply(&mut image, &found).unwrap();
     records.push(entry_record(&found, &image).unwrap());
     let topic = |name: &str| NewTopic { partitions: 3, ..NewTopic::with_defaults(name) };
@@ -102,7 +105,7 @@ fn a_directory_goes_on_with_its_own_broker_and_cluster() {
     let finish = |cluster: &str, broker: &Broker| {
         let mut replay = Replay::new(local());
         records.iter().for_each(|record| replay.feed(record).unwrap());
-        replay.finish_for(cluster, broker)
+        replay.restore_for(cluster, broker).map(|restored| restored.image)
     };
     assert!(finish("c", &broker(1)).is_ok());
     assert!(matches!(finish("d", &broker(1)).unwrap_err(), ReplayError::OtherCluster { .. }));
@@ -145,7 +148,7 @@ fn what_is_no_record_is_refused() {
 #[test]
 fn an_entry_that_does_not_fit_is_refused() {
     let (mut image, mut records) = journal();
-    let again = Entry::new(vec![Change::Genesis { cluster_id: "c".to_owned() }]);
+    let again = Entry::new(vec![Change::Genesis { cluster_id: "c".to_owned(), acceptors: Vec::new() }]);
     image.epoch += 1;
     records.push(entry_record(&again, &image).unwrap());
     let error = replay(&records).unwrap_err();

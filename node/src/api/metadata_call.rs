@@ -45,6 +45,7 @@ pub(super) fn error_of(result: CommandResult) -> ItemError {
         | CommandResult::CreatedPartitions(_)
         | CommandResult::SetConfigs(_)
         | CommandResult::Registered
+        | CommandResult::AcceptorsSet
         | CommandResult::InternalTopic { .. } => {
             ItemError::new(ErrorCode::UnknownServerError, ErrorCode::UnknownServerError.message())
         }

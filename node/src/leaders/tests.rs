@@ -40,7 +40,8 @@ fn log_view() -> LogView {
 
 fn image(broker: i32) -> Image {
     let mut image = Image::new(Local { broker: Some(BrokerId(broker)), config: BrokerConfig::default() });
-    apply(&mut image, &Record::new(vec![Change::Genesis { cluster_id: "test".to_owned() }])).expect("applies");
+    apply(&mut image, &Record::new(vec![Change::Genesis { cluster_id: "test".to_owned(), acceptors: Vec::new() }]))
+        .expect("applies");
     for id in 1..=BROKERS {
         let directory = peer(id).key.directory;
         let broker = Broker { id: BrokerId(id), rack: None, endpoints: Vec::new(), directory, incarnation: 1 };

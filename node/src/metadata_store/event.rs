@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_metadata::{Command, CommandResult, Image};
+use millrace_metadata::{Command, CommandResult, Image, Proposer};
+use millrace_raft::ReplicaKey;
 use millrace_storage::{DiskError, LogConfig};
-use millrace_types::{Instant, TopicPartition};
+use millrace_types::{BrokerId, Instant, TopicPartition};
 
 use crate::call::ReplyTo;
 
@@ -28,6 +29,17 @@ pub enum MetadataEvent {
         /// What came of it.
         result: Result<(), DiskError>,
     },
+    /// A message of the metadata log came from another broker.
+    PeerMessage {
+        /// The process that sent it, as the session knows it.
+        from: Proposer,
+        /// Its bytes (`docs/metadata_protocol.md`).
+        bytes: Bytes,
+    },
+    /// Messages to and from this process arrive. A later process of a broker takes the place of an earlier one.
+    BrokerUp(Proposer),
+    /// They do not any more.
+    BrokerDown(BrokerId),
     /// A replica of this broker has published its first leader epoch. The host sends it once for every `CreateReplica`
     /// effect; the answer to the command that created the partition waits for it, [`super::LEADER_WAIT`] at most.
     ReplicaLed {
@@ -53,6 +65,21 @@ pub enum MetadataEffect {
         /// What can stand for all records up to the last of these.
         snapshot: Option<Vec<Bytes>>,
     },
+    /// Replace the content of the metadata journal, durably, by these records, which came from another broker; completes
+    /// as [`MetadataEvent::Persisted`], and a failure is one.
+    Replace {
+        /// The store's number for it.
+        token: u64,
+        /// The records.
+        snapshot: Vec<Bytes>,
+    },
+    /// Send a message of the metadata log; it may be lost.
+    SendPeer {
+        /// To this broker.
+        to: BrokerId,
+        /// Its bytes.
+        bytes: Bytes,
+    },
     /// Publish a newer image: to the directory, and to the settings by [`crate::Settings::refresh`].
     Publish(Arc<Image>),
     /// Open the log of a partition and start its replica.
@@ -61,6 +88,8 @@ pub enum MetadataEffect {
         partition: TopicPartition,
         /// The settings of its log.
         config: LogConfig,
+        /// The replicas that vote in it at first, the preferred leader in front.
+        voters: Vec<ReplicaKey>,
     },
     /// Stop a replica and remove its data.
     DeleteReplica {

@@ -1,9 +1,10 @@
 //! The replicas of this broker follow the image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millrace_metadata::{Change, Entry, Image, Topic};
+use millrace_raft::ReplicaKey;
 use millrace_types::{BrokerId, TopicId, TopicPartition};
 
 use super::event::MetadataEffect;
@@ -28,7 +29,11 @@ pub(super) fn follow(
     let mut everything = false;
     for change in entries.iter().flat_map(|entry| &entry.changes) {
         match change {
-            Change::Genesis { .. } | Change::RegisterBroker(_) | Change::SetClientMetrics { .. } => {}
+            Change::Genesis { .. }
+            | Change::Proposed(_)
+            | Change::SetAcceptors { .. }
+            | Change::RegisterBroker(_)
+            | Change::SetClientMetrics { .. } => {}
             Change::CreateTopic(topic) => {
                 touched.insert(topic.id);
             }
@@ -77,32 +82,23 @@ fn create(
     out: &mut Vec<MetadataEffect>,
 ) {
     let config = log_config(&topic.settings, image);
-    out.extend(partitions.map(|partition| MetadataEffect::CreateReplica { partition, config: config.clone() }));
+    out.extend(partitions.map(|partition| {
+        let voters = voters(topic, partition.partition, image);
+        MetadataEffect::CreateReplica { partition, config: config.clone(), voters }
+    }));
 }
 
-/// The partitions on `broker` that `entry` creates, on the state `before` it.
-pub(super) fn created_by(entry: &Entry, before: &Image, broker: BrokerId) -> Vec<TopicPartition> {
-    let mut counts: BTreeMap<TopicId, i32> = BTreeMap::new();
-    let mut created = Vec::new();
-    for change in &entry.changes {
-        let (id, assignments) = match change {
-            Change::CreateTopic(topic) => (topic.id, &topic.partitions),
-            Change::CreatePartitions(added) => (added.id, &added.partitions),
-            Change::Genesis { .. }
-            | Change::RegisterBroker(_)
-            | Change::DeleteTopic { .. }
-            | Change::SetTopicConfig { .. }
-            | Change::SetBrokerConfig { .. }
-            | Change::SetClientMetrics { .. } => continue,
-        };
-        let next =
-            counts.entry(id).or_insert_with(|| before.topic_by_id(id).map_or(0, |topic| topic.partition_count()));
-        for assignment in assignments {
-            if assignment.replicas.contains(&broker) {
-                created.push(TopicPartition::new(id, *next));
-            }
-            *next += 1;
-        }
+/// The replicas of a partition under the directories that their brokers have registered.
+fn voters(topic: &Topic, partition: i32, image: &Image) -> Vec<ReplicaKey> {
+    let replicas = topic.assignment(partition).map_or(&[][..], |assignment| &assignment.replicas);
+    let registered = replicas.iter().filter_map(|id| image.broker(*id));
+    registered.map(|broker| ReplicaKey { broker: broker.id, directory: broker.directory }).collect()
+}
+
+/// Carries out on the replicas of `broker` whatever differs between two images, of which the second came as a snapshot.
+pub(super) fn follow_snapshot(before: &Image, after: &Image, broker: BrokerId, out: &mut Vec<MetadataEffect>) {
+    let all: BTreeSet<TopicId> = before.topics().chain(after.topics()).map(|topic| topic.id).collect();
+    for id in all {
+        follow_topic(before, after, id, broker, out);
     }
-    created
 }

@@ -1,47 +1,31 @@
-//! The core: commands in, one entry per command, answers when the entries are durable.
+//! The core: the log of decisions, hosted, and this broker following it.
 //!
-//! While a `Persist` is under way commands wait; what has come by its end becomes the next `Persist`, so a burst of
-//! commands costs one flush. A command is checked against the state with all entries before it, durable or not, and
-//! nobody sees that state before it is durable: the image is published and the answers leave after `Persisted` alone.
+//! The image is published and answers leave when what they tell of is durable here. An answer then waits, for a bounded
+//! time, until the other brokers have it too and the partitions it created have leaders: a client asks for them next.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
-use millrace_metadata::{
-    Broker, Change, Command, CommandResult, Entry, Image, ItemError, Local, Planned, Replay, ReplayError, TopicIds,
-    plan, snapshot_records,
-};
+use millrace_metadata::log::{Effect, Event, Log, LogOptions, Members, Message, Settings};
+use millrace_metadata::{Broker, Command, CommandResult, Entry, Image, Local, Proposer, Replay, ReplayError};
 use millrace_storage::DiskError;
-use millrace_types::{BrokerId, ErrorCode, Instant, Now};
+use millrace_types::{BrokerId, Instant, Now, TopicId, TopicPartition};
 
-use super::batch::{AddError, Batch, Held};
 use super::event::{MetadataEffect, MetadataEvent};
 use super::leaders::Awaited;
 use super::replicas;
+use super::spread::Spread;
 use crate::call::ReplyTo;
 use crate::core::Core;
 use crate::replica::mutation::{Mutation, broken};
 
-/// The most commands that wait for the disk; further ones are answered `REQUEST_TIMED_OUT`, which clients retry.
+/// The most commands that wait to be decided; further ones are answered `REQUEST_TIMED_OUT`, which clients retry.
 pub const MAX_QUEUED: usize = 4_096;
-
-/// Commands of one `Persist`.
-const MAX_BATCH_COMMANDS: usize = 1_000;
-
-/// Bytes of records after which a `Persist` takes no further command.
-const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 /// Entries after which a snapshot is due.
 pub(super) const SNAPSHOT_ENTRIES: usize = 256;
-
-/// Bytes of records after which a snapshot is due.
-const SNAPSHOT_BYTES: usize = 1024 * 1024;
-
-/// How long a start that found the disk full waits before it tries again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What a store is made with.
 #[derive(Debug)]
@@ -50,32 +34,32 @@ pub struct StoreOptions {
     pub cluster_id: String,
     /// This broker, as it registers itself.
     pub broker: Broker,
+    /// The brokers of the cluster.
+    pub members: Members,
     /// The configuration its process started with.
     pub config: BrokerConfig,
     /// 128 random bits, drawn at each start; topic identities come from them.
     pub seed: u128,
 }
 
-/// One broker's metadata: the state, the commands that wait, and what is being made durable.
+/// One broker's metadata: the log, and what waits for it.
 #[derive(Debug)]
 pub struct MetadataStore {
-    cluster_id: String,
-    broker: Broker,
-    ids: TopicIds,
+    log: Log,
+    broker: BrokerId,
+    /// Whether there is no other broker.
+    alone: bool,
     /// The durable state; what everybody reads.
     image: Arc<Image>,
-    queue: VecDeque<(ReplyTo, Command)>,
-    in_flight: Option<Batch>,
-    next_token: u64,
-    /// Entries and bytes in the journal behind its snapshot.
-    unsnapshotted: (usize, usize),
-    /// Set when it is not known what the journal holds; the store takes no further command.
-    poisoned: bool,
-    /// When this broker's registration is tried again; [`Instant::NEVER`] while it is durable or under way.
-    retry: Instant,
+    /// Who waits for the answer to which command.
+    asked: BTreeMap<u64, ReplyTo>,
+    next_ticket: u64,
     /// Whether the replicas of the start have been created.
     serving: bool,
+    spread: Spread,
     awaited: Awaited,
+    /// New replicas that have no leader yet, and for which nobody waits.
+    fresh: BTreeSet<TopicPartition>,
     /// The time of the latest `Timer` effect.
     timer: Instant,
 }
@@ -86,84 +70,73 @@ impl MetadataStore {
     /// # Errors
     /// When the journal cannot be replayed; the broker must not start then.
     pub fn new(options: StoreOptions, records: &[Bytes]) -> Result<Self, ReplayError> {
-        let StoreOptions { cluster_id, broker, config, seed } = options;
+        let StoreOptions { cluster_id, broker, members, config, seed } = options;
         let mut replay = Replay::new(Local { broker: Some(broker.id), config });
         for record in records {
             replay.feed(record)?;
         }
-        // Snapshot and entries are not told apart here: at worst one snapshot comes early.
-        let unsnapshotted = (records.len(), records.iter().map(Bytes::len).sum());
+        let restored = replay.restore_for(&cluster_id, &broker)?;
+        let settings = Settings { max_queued: MAX_QUEUED, snapshot_entries: SNAPSHOT_ENTRIES, ..Settings::default() };
         Ok(Self {
-            ids: TopicIds::new(seed),
-            image: Arc::new(replay.finish_for(&cluster_id, &broker)?),
-            cluster_id,
-            broker,
-            queue: VecDeque::new(),
-            in_flight: None,
-            next_token: 0,
-            unsnapshotted,
-            poisoned: false,
-            retry: Instant::NEVER,
+            broker: broker.id,
+            alone: members.is_alone(),
+            image: Arc::new(restored.image.clone()),
+            log: Log::new(LogOptions { cluster_id, broker, members, settings, seed }, restored),
+            asked: BTreeMap::new(),
+            next_ticket: 0,
             serving: false,
+            spread: Spread::default(),
             awaited: Awaited::default(),
+            fresh: BTreeSet::new(),
             timer: Instant::NEVER,
         })
     }
 
     /// The durable state.
     #[must_use]
-    pub fn image(&self) -> &Arc<Image> {
+    pub const fn image(&self) -> &Arc<Image> {
         &self.image
     }
 
-    /// Whether a failed flush has ended the store's work until the process restarts.
+    /// Whether the log has stopped until the process restarts.
     #[must_use]
     pub const fn is_poisoned(&self) -> bool {
-        self.poisoned
+        self.log.halted().is_some()
     }
 
-    /// The commands that wait for the disk; [`MAX_QUEUED`] bounds them.
+    /// The commands that wait to be decided; [`MAX_QUEUED`] bounds them.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        self.log.queued()
     }
 
-    const fn id(&self) -> BrokerId {
-        self.broker.id
-    }
-
-    /// Founds the cluster if there is none, and registers this broker. Other commands wait until that is durable.
-    fn start(&mut self, out: &mut Vec<MetadataEffect>) {
-        let mut batch = self.begin();
-        batch.start = true;
-        let mut records = Vec::new();
-        let mut changes = Vec::new();
-        if batch.after.cluster_id().is_empty() {
-            changes.push(Change::Genesis { cluster_id: self.cluster_id.clone() });
+    /// One event of the log, and what it leads to.
+    fn run(&mut self, now: Now, event: Event, out: &mut Vec<MetadataEffect>) {
+        let mut effects = Vec::new();
+        self.log.step(now.instant, event, &mut effects);
+        let mut early = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Persist { token, records, snapshot } => {
+                    early.push(token);
+                    out.push(MetadataEffect::Persist { token, records: bytes(records), snapshot: snapshot.map(bytes) });
+                }
+                Effect::Replace { token, snapshot } => {
+                    out.push(MetadataEffect::Replace { token, snapshot: bytes(snapshot) });
+                }
+                Effect::Send { to, message } => {
+                    out.push(MetadataEffect::SendPeer { to, bytes: Bytes::from(message.encode()) });
+                }
+                Effect::Applied { image, entries } => self.applied(image, Some(&entries), out),
+                Effect::Replaced { image } => self.applied(image, None, out),
+                Effect::Answer { ticket, epoch, result } => self.answered(now, ticket, epoch, result, out),
+                Effect::Halted(reason) => tracing::error!(%reason, "no further metadata change is taken"),
+            }
         }
-        if batch.after.broker(self.id()) != Some(&self.broker) {
-            changes.push(Change::RegisterBroker(self.broker.clone()));
-        }
-        if changes.is_empty() {
-            self.publish(batch, out);
-            return;
-        }
-        if let Err(error) = batch.add(Entry::new(changes), &mut records) {
-            tracing::error!(?error, "the registration of this broker does not apply to the metadata");
-            self.poisoned = true;
-            self.serve(out);
-            return;
-        }
-        self.persist(batch, records, out);
-    }
-
-    /// The registration could not be made durable. The partitions need none: they serve from the state there is.
-    fn start_failed(&mut self, now: Now, out: &mut Vec<MetadataEffect>) {
-        if !self.poisoned {
-            self.retry = now.instant.after(RETRY);
-        }
-        if !self.image.cluster_id().is_empty() {
-            self.serve(out);
+        if broken(Mutation::AnswerMetadataBeforeDurable) {
+            for token in early {
+                self.run(now, Event::Persisted { token }, out);
+            }
         }
     }
 
@@ -171,166 +144,142 @@ impl MetadataStore {
     fn serve(&mut self, out: &mut Vec<MetadataEffect>) {
         out.push(MetadataEffect::Publish(Arc::clone(&self.image)));
         if !std::mem::replace(&mut self.serving, true) {
-            replicas::create_all(&self.image, self.id(), out);
+            replicas::create_all(&self.image, self.broker, out);
         }
     }
 
-    fn command(&mut self, now: Now, from: ReplyTo, command: Command, out: &mut Vec<MetadataEffect>) {
-        if self.poisoned {
-            out.push(MetadataEffect::Answer { to: from, result: storage_failed() });
-        } else if self.queue.len() >= MAX_QUEUED {
-            let error = ItemError::new(ErrorCode::RequestTimedOut, "Too many metadata changes are waiting.");
-            out.push(MetadataEffect::Answer { to: from, result: CommandResult::Failed(error) });
-        } else {
-            self.queue.push_back((from, command));
-            self.advance(now, out);
-        }
-    }
-
-    /// Takes what waits into the next batch, unless one is under way or this broker is not registered.
-    fn advance(&mut self, now: Now, out: &mut Vec<MetadataEffect>) {
-        loop {
-            if self.poisoned {
-                for (to, _) in self.queue.drain(..) {
-                    out.push(MetadataEffect::Answer { to, result: storage_failed() });
-                }
-            }
-            let ready = self.serving && self.in_flight.is_none() && self.retry == Instant::NEVER;
-            if !ready || self.queue.is_empty() {
-                return;
-            }
-            self.next_batch(now, out);
-        }
-    }
-
-    fn next_batch(&mut self, now: Now, out: &mut Vec<MetadataEffect>) {
-        let mut batch = self.begin();
-        let mut records = Vec::new();
-        let mut commands = 0;
-        while commands < MAX_BATCH_COMMANDS && batch.size.1 < MAX_BATCH_BYTES {
-            let Some((from, command)) = self.queue.pop_front() else { break };
-            commands += 1;
-            let Planned { entry, result } = plan(&batch.after, &mut self.ids, command);
-            let created =
-                entry.as_ref().map_or_else(Vec::new, |entry| replicas::created_by(entry, &batch.after, self.id()));
-            match entry.map_or(Ok(()), |entry| batch.add(entry, &mut records)) {
-                Ok(()) => batch.answers.push((from, result, created)),
-                Err(AddError::TooLarge(bytes)) => batch.answers.push((from, too_large(bytes), Vec::new())),
-                Err(AddError::Broken(error)) => {
-                    // The plan and the state transition disagree: nothing of the batch may become durable.
-                    tracing::error!(%error, "a planned metadata entry does not apply; no further change is taken");
-                    self.poisoned = true;
-                    out.push(MetadataEffect::Answer { to: from, result: storage_failed() });
-                    self.fail(batch, out);
-                    return;
-                }
-            }
-        }
-        if records.is_empty() {
-            // Nothing changed: the answers tell about the durable state and leave at once.
-            self.answer(now, batch.answers, out);
-        } else {
-            let token = batch.token;
-            self.persist(batch, records, out);
-            if broken(Mutation::AnswerMetadataBeforeDurable) {
-                self.persisted(now, token, Ok(()), out);
-            }
-        }
-    }
-
-    fn begin(&mut self) -> Batch {
-        self.next_token += 1;
-        Batch::new(self.next_token, &self.image)
-    }
-
-    fn persist(&mut self, mut batch: Batch, records: Vec<Bytes>, out: &mut Vec<MetadataEffect>) {
-        let entries = self.unsnapshotted.0 + batch.size.0;
-        let bytes = self.unsnapshotted.1 + batch.size.1;
-        let due = entries >= SNAPSHOT_ENTRIES || bytes >= SNAPSHOT_BYTES;
-        let snapshot = if due { snapshot_records(&batch.after).ok() } else { None };
-        let snapshot: Option<Vec<Bytes>> = snapshot.map(|parts| parts.into_iter().map(Bytes::from).collect());
-        batch.snapshot = snapshot.is_some();
-        out.push(MetadataEffect::Persist { token: batch.token, records, snapshot });
-        self.in_flight = Some(batch);
-    }
-
-    fn persisted(&mut self, now: Now, token: u64, result: Result<(), DiskError>, out: &mut Vec<MetadataEffect>) {
-        let Some(batch) = self.in_flight.take_if(|batch| batch.token == token) else { return };
-        match result {
-            Ok(()) => {
-                let (entries, bytes) = self.unsnapshotted;
-                self.unsnapshotted =
-                    if batch.snapshot { (0, 0) } else { (entries + batch.size.0, bytes + batch.size.1) };
-                let answers = self.publish(batch, out);
-                self.answer(now, answers, out);
-            }
-            Err(error) => {
-                // A full disk refused the records before any of them was written. After any other failure it is not
-                // known what the journal holds: a later entry could follow one that nobody was told about.
-                self.poisoned = !error.is_full();
-                tracing::error!(%error, poisoned = self.poisoned, "metadata entries could not be made durable");
-                if batch.start {
-                    self.start_failed(now, out);
-                }
-                self.fail(batch, out);
-            }
-        }
-        self.advance(now, out);
-    }
-
-    /// Makes the state of a durable batch the one that everybody reads, and the replicas follow it.
-    fn publish(&mut self, batch: Batch, out: &mut Vec<MetadataEffect>) -> Vec<Held> {
-        let Batch { after, entries, answers, start, .. } = batch;
-        let before = std::mem::replace(&mut self.image, Arc::new(after));
-        if start {
+    /// Partitions that are known need neither a registration nor a majority: they are served from the state there is. A
+    /// broker alone waits for its registration, which costs it one write.
+    fn start(&mut self, now: Now, out: &mut Vec<MetadataEffect>) {
+        let known = !self.alone && !self.image.cluster_id().is_empty() && self.is_known_directory();
+        if self.log.is_member() || known {
             self.serve(out);
-            return answers;
+        }
+        self.run(now, Event::Start, out);
+    }
+
+    /// Whether the state knows this broker with this directory; with another one the replicas are not here.
+    fn is_known_directory(&self) -> bool {
+        self.log.is_registered_directory()
+    }
+
+    /// The state goes on: everybody sees it, and the replicas follow it.
+    fn applied(&mut self, image: Image, entries: Option<&[Entry]>, out: &mut Vec<MetadataEffect>) {
+        let before = std::mem::replace(&mut self.image, Arc::new(image));
+        if !self.serving {
+            if self.log.is_member() {
+                self.serve(out);
+            }
+            return;
         }
         out.push(MetadataEffect::Publish(Arc::clone(&self.image)));
         let mut changes = Vec::new();
-        replicas::follow(&before, &self.image, &entries, self.id(), &mut changes);
+        match entries {
+            Some(entries) => replicas::follow(&before, &self.image, entries, self.broker, &mut changes),
+            None => replicas::follow_snapshot(&before, &self.image, self.broker, &mut changes),
+        }
         for change in changes {
             let deleted = match &change {
+                MetadataEffect::CreateReplica { partition, .. } => {
+                    self.fresh.insert(*partition);
+                    None
+                }
                 MetadataEffect::DeleteReplica { partition } => Some(*partition),
                 _ => None,
             };
             out.push(change);
             // Nobody waits any longer for the leader of a partition that is gone.
             if let Some(partition) = deleted {
-                self.awaited.led(partition, out);
-            }
-        }
-        answers
-    }
-
-    /// Sends the answers of a batch; those about new partitions wait for the leaders.
-    fn answer(&mut self, now: Now, answers: Vec<Held>, out: &mut Vec<MetadataEffect>) {
-        for (to, result, mut created) in answers {
-            // A later command of the same batch may have deleted what this one created.
-            created.retain(|partition| self.image.topic_by_id(partition.topic).is_some());
-            if created.is_empty() {
-                out.push(MetadataEffect::Answer { to, result });
-            } else {
-                self.awaited.hold(now, (to, result), created);
+                self.led(partition, out);
             }
         }
     }
 
-    fn fail(&mut self, batch: Batch, out: &mut Vec<MetadataEffect>) {
-        for (to, ..) in batch.answers {
-            out.push(MetadataEffect::Answer { to, result: storage_failed() });
+    fn led(&mut self, partition: TopicPartition, out: &mut Vec<MetadataEffect>) {
+        self.fresh.remove(&partition);
+        self.awaited.led(partition, out);
+    }
+
+    fn command(&mut self, now: Now, from: ReplyTo, command: Command, out: &mut Vec<MetadataEffect>) {
+        self.next_ticket += 1;
+        self.asked.insert(self.next_ticket, from);
+        self.run(now, Event::Commit { ticket: self.next_ticket, command }, out);
+    }
+
+    fn answered(&mut self, now: Now, ticket: u64, epoch: u64, result: CommandResult, out: &mut Vec<MetadataEffect>) {
+        let Some(to) = self.asked.remove(&ticket) else { return };
+        if matches!(result, CommandResult::Failed(_)) || epoch <= self.log.applied_everywhere() {
+            self.await_leaders(now, to, result, out);
+        } else {
+            self.spread.hold(now, epoch, to, result);
         }
+    }
+
+    /// Sends an answer, at once or when the partitions of this broker that it created have leaders.
+    fn await_leaders(&mut self, now: Now, to: ReplyTo, result: CommandResult, out: &mut Vec<MetadataEffect>) {
+        let created: Vec<TopicPartition> = topics(&self.image, &result)
+            .into_iter()
+            .flat_map(|topic| self.fresh.range(TopicPartition::new(topic, 0)..=TopicPartition::new(topic, i32::MAX)))
+            .copied()
+            .collect();
+        if created.is_empty() {
+            out.push(MetadataEffect::Answer { to, result });
+        } else {
+            for partition in &created {
+                self.fresh.remove(partition);
+            }
+            self.awaited.hold(now, (to, result), created);
+        }
+    }
+
+    fn persisted(&mut self, now: Now, token: u64, result: Result<(), DiskError>, out: &mut Vec<MetadataEffect>) {
+        let Err(error) = result else { return self.run(now, Event::Persisted { token }, out) };
+        // A full disk refused the records before any of them was written. After any other failure it is not known what
+        // the journal holds: a later entry could follow one that nobody was told about.
+        tracing::error!(%error, full = error.is_full(), "metadata entries could not be made durable");
+        let event = if error.is_full() { Event::Refused { token } } else { Event::Poisoned };
+        self.run(now, event, out);
+        if !self.serving && !self.image.cluster_id().is_empty() {
+            self.serve(out);
+        }
+    }
+
+    fn peer_message(&mut self, now: Now, from: Proposer, bytes: &[u8], out: &mut Vec<MetadataEffect>) {
+        match Message::decode(bytes) {
+            Ok(message) => self.run(now, Event::Receive { from, message }, out),
+            Err(error) => tracing::warn!(%from, %error, "a message of the metadata log cannot be read"),
+        }
+    }
+
+    fn timer(&mut self, now: Now, out: &mut Vec<MetadataEffect>) {
+        // The host has forgotten the timer that fired.
+        self.timer = Instant::NEVER;
+        self.awaited.expire(now, out);
+        self.run(now, Event::Timer, out);
     }
 }
 
-fn too_large(bytes: usize) -> CommandResult {
-    let text = format!("The change takes {bytes} bytes of metadata, more than one entry may have; make it in parts.");
-    CommandResult::Failed(ItemError::new(ErrorCode::InvalidRequest, text))
+/// The topics in which a command has created partitions, or may have.
+fn topics(image: &Image, result: &CommandResult) -> Vec<TopicId> {
+    match result {
+        CommandResult::CreatedTopics(items) => {
+            items.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(|topic| topic.id)).collect()
+        }
+        CommandResult::CreatedPartitions(items) => {
+            let grown = items.iter().filter(|(_, outcome)| outcome.is_ok());
+            grown.filter_map(|(name, _)| image.topic(name).map(|topic| topic.id)).collect()
+        }
+        CommandResult::InternalTopic { id, .. } => vec![*id],
+        CommandResult::DeletedTopics(_)
+        | CommandResult::SetConfigs(_)
+        | CommandResult::Registered
+        | CommandResult::AcceptorsSet
+        | CommandResult::Failed(_) => Vec::new(),
+    }
 }
 
-fn storage_failed() -> CommandResult {
-    let text = "The metadata change could not be written to the disk.";
-    CommandResult::Failed(ItemError::new(ErrorCode::KafkaStorageError, text))
+fn bytes(records: Vec<Vec<u8>>) -> Vec<Bytes> {
+    records.into_iter().map(Bytes::from).collect()
 }
 
 impl Core for MetadataStore {
@@ -339,21 +288,19 @@ impl Core for MetadataStore {
 
     fn step(&mut self, now: Now, event: MetadataEvent, out: &mut Vec<MetadataEffect>) {
         match event {
-            MetadataEvent::Start => self.start(out),
+            MetadataEvent::Start => self.start(now, out),
             MetadataEvent::Command { from, command } => self.command(now, from, command, out),
             MetadataEvent::Persisted { token, result } => self.persisted(now, token, result, out),
-            MetadataEvent::ReplicaLed { partition } => self.awaited.led(partition, out),
-            MetadataEvent::Timer => {
-                // The host has forgotten the timer that fired.
-                self.timer = Instant::NEVER;
-                self.awaited.expire(now, out);
-                if now.instant >= self.retry {
-                    self.retry = Instant::NEVER;
-                    self.start(out);
-                }
-            }
+            MetadataEvent::PeerMessage { from, bytes } => self.peer_message(now, from, &bytes, out),
+            MetadataEvent::BrokerUp(peer) => self.run(now, Event::SessionUp(peer), out),
+            MetadataEvent::BrokerDown(broker) => self.run(now, Event::SessionDown(broker), out),
+            MetadataEvent::ReplicaLed { partition } => self.led(partition, out),
+            MetadataEvent::Timer => self.timer(now, out),
         }
-        let timer = self.awaited.deadline().min(self.retry);
+        for (to, result) in self.spread.release(now, self.log.applied_everywhere()) {
+            self.await_leaders(now, to, result, out);
+        }
+        let timer = self.awaited.deadline().min(self.spread.deadline()).min(self.log.deadline());
         if timer != self.timer {
             self.timer = timer;
             out.push(MetadataEffect::Timer(timer));

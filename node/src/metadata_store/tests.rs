@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
+use millrace_metadata::log::Members;
 use millrace_metadata::{
     Broker, Command, CommandResult, ConfigOperation, ConfigResource, CreatePartitions, CreateTopics, DeleteTopics,
     Endpoint, Image, ItemError, NewPartitions, NewTopic, ResourceChange, SetConfigs, TopicRef,
@@ -20,6 +21,8 @@ use super::{LEADER_WAIT, MetadataEffect, MetadataEvent, MetadataStore, StoreOpti
 use crate::call::{Caller, ReplyTo};
 use crate::core::Core;
 use crate::replica::mutation::{Mutation, with_broken};
+
+mod cluster;
 
 /// What a store asked for, carried out as far as the test wants it.
 struct Host {
@@ -50,6 +53,7 @@ fn options(seed: u128, incarnation: u64) -> StoreOptions {
             directory: DirectoryId(Uuid::from_u128(5)),
             incarnation,
         },
+        members: Members::alone(BrokerId(1)),
         config: BrokerConfig::default(),
         seed,
     }
@@ -104,7 +108,8 @@ impl Host {
                 image.check().unwrap();
                 self.published.push(image);
             }
-            MetadataEffect::CreateReplica { partition, config } => {
+            MetadataEffect::CreateReplica { partition, config, voters } => {
+                assert_eq!(voters.len(), 1);
                 assert!(config.max_producers > 0 && config.segment_bytes > 0);
                 assert!(self.replicas.insert(partition), "created twice");
                 self.starting.insert(partition);
@@ -122,6 +127,7 @@ impl Host {
                 self.answers.push((to.token, result));
             }
             MetadataEffect::Timer(at) => self.timer = at,
+            MetadataEffect::Replace { .. } | MetadataEffect::SendPeer { .. } => panic!("there is no other broker"),
         }
     }
 

@@ -71,7 +71,7 @@ impl World {
         let config = BrokerConfig::new(config.map(|(key, value)| (*key, *value))).expect("valid configuration");
         let settings = Settings::new(&config, 1, "/data".to_owned());
         let mut image = Image::new(Local { broker: Some(BROKER), config });
-        let genesis = Change::Genesis { cluster_id: "test-cluster".to_owned() };
+        let genesis = Change::Genesis { cluster_id: "test-cluster".to_owned(), acceptors: Vec::new() };
         apply(&mut image, &Entry::new(vec![genesis])).expect("the first entry");
         let endpoint = Endpoint { listener: LISTENER.to_owned(), host: "broker.test".to_owned(), port: 9092 };
         let broker = Broker { id: BROKER, rack: None, endpoints: vec![endpoint], directory: DIRECTORY, incarnation: 1 };

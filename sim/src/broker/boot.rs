@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
+use millrace_metadata::log::Members;
 use millrace_metadata::{Broker, Endpoint, Image, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
 use millrace_node::peer::{LocalBroker, PeerSettings, Remembered as SeenPeer, Start as PeerStart};
@@ -175,6 +176,7 @@ fn metadata(
     let mut dice = start.dice.clone();
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),
+        members: Members::alone(broker.id),
         broker,
         config: start.config.clone(),
         seed: u128::from(dice.number()) << 64 | u128::from(dice.number()),

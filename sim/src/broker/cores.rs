@@ -115,6 +115,8 @@ impl Process {
                 MetadataEffect::Persist { token, records, snapshot } => {
                     self.threads.persist(token, records, snapshot);
                 }
+                // A broker alone has nobody to send to, and nobody sends it a snapshot.
+                MetadataEffect::Replace { .. } | MetadataEffect::SendPeer { .. } => {}
                 MetadataEffect::Publish(image) => {
                     self.shared.settings.refresh(&image);
                     self.shared.directory.publish_image(image);
@@ -122,7 +124,7 @@ impl Process {
                 }
                 // The next start makes what came too late.
                 MetadataEffect::CreateReplica { .. } if self.end != End::Serving => {}
-                MetadataEffect::CreateReplica { partition, mut config } => {
+                MetadataEffect::CreateReplica { partition, mut config, .. } => {
                     config.open_segments = self.open_segments.clone();
                     config.segment_bytes /= self.segment_divisor;
                     config.initial_segment_bytes /= self.segment_divisor;

@@ -34,7 +34,7 @@ pub(super) fn found(options: &Options, dice: &mut Dice) -> Cluster {
 }
 
 fn record(options: &Options, founders: &[ReplicaKey], seed: u128) -> Result<Bytes, String> {
-    let genesis = Change::Genesis { cluster_id: "simulated".to_owned() };
+    let genesis = Change::Genesis { cluster_id: "simulated".to_owned(), acceptors: Vec::new() };
     let brokers = founders.iter().map(|key| Change::RegisterBroker(broker::registration(*key, 0)));
     let mut changes: Vec<Change> = std::iter::once(genesis).chain(brokers).collect();
     let local = || Local { broker: None, config: BrokerConfig::default() };

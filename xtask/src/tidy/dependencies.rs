@@ -19,7 +19,7 @@ const RULES: &[Rule] = &[
     Rule {
         folder: "metadata",
         uses: &["types"],
-        others: Some(&["serde", "serde_json", "sha2", "thiserror", "uuid", "proptest"]),
+        others: Some(&["bolero", "serde", "serde_json", "sha2", "thiserror", "uuid", "proptest"]),
     },
     Rule { folder: "coordinator", uses: &["types"], others: Some(&["bytes", "thiserror", "uuid", "proptest"]) },
     Rule {

@@ -29,7 +29,8 @@ fn peer(at: usize) -> Peer {
 
 fn image(at: usize) -> Image {
     let mut image = Image::new(Local { broker: Some(id(at)), config: BrokerConfig::default() });
-    apply(&mut image, &Record::new(vec![Change::Genesis { cluster_id: "test".to_owned() }])).expect("applies");
+    apply(&mut image, &Record::new(vec![Change::Genesis { cluster_id: "test".to_owned(), acceptors: Vec::new() }]))
+        .expect("applies");
     for of in 0..3 {
         let key = peer(of).key;
         let broker =

@@ -1,0 +1,248 @@
+//! Three stores that hear each other: what is decided on one is done on all.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use millrace_metadata::Proposer;
+use millrace_metadata::log::Member;
+use millrace_raft::ReplicaKey;
+
+use super::*;
+use crate::metadata_store::SPREAD_WAIT;
+
+struct Node {
+    incarnation: u64,
+    store: MetadataStore,
+    journal: Vec<Bytes>,
+    replicas: BTreeMap<TopicPartition, Vec<ReplicaKey>>,
+    answers: Vec<(u64, CommandResult)>,
+    timer: Instant,
+    published: usize,
+}
+
+/// Brokers 1 to 3, with time and messages in the test's hand.
+struct Cluster {
+    nodes: BTreeMap<i32, Node>,
+    mail: VecDeque<(i32, MetadataEvent)>,
+    /// Brokers whose messages are lost, in both directions.
+    silent: BTreeSet<i32>,
+    now: Now,
+    token: u64,
+}
+
+fn process(id: i32, incarnation: u64) -> Proposer {
+    Proposer { broker: BrokerId(id), directory: directory(id), incarnation }
+}
+
+fn directory(id: i32) -> DirectoryId {
+    DirectoryId::from_u128(u128::try_from(id).unwrap() + 100)
+}
+
+fn store(id: i32, incarnation: u64, journal: &[Bytes]) -> MetadataStore {
+    let member = Member { host: "h".to_owned(), port: 1 };
+    let mut options = options(u128::try_from(id).unwrap() << 64 | u128::from(incarnation), incarnation);
+    options.broker.id = BrokerId(id);
+    options.broker.directory = directory(id);
+    options.members = Members::new((1..=3).map(|id| (BrokerId(id), member.clone())).collect());
+    MetadataStore::new(options, journal).unwrap()
+}
+
+impl Cluster {
+    /// All have started and hear each other; nothing is founded yet.
+    fn new() -> Self {
+        let mut cluster = Self {
+            nodes: BTreeMap::new(),
+            mail: VecDeque::new(),
+            silent: BTreeSet::new(),
+            now: Now::default(),
+            token: 0,
+        };
+        (1..=3).for_each(|id| cluster.start(id, 1, Vec::new()));
+        cluster
+    }
+
+    fn founded() -> Self {
+        let mut cluster = Self::new();
+        cluster.pass(2_000);
+        assert_eq!(cluster.nodes[&3].store.image().brokers().len(), 3);
+        cluster
+    }
+
+    fn start(&mut self, id: i32, incarnation: u64, journal: Vec<Bytes>) {
+        let store = store(id, incarnation, &journal);
+        let node = Node {
+            incarnation,
+            store,
+            journal,
+            replicas: BTreeMap::new(),
+            answers: Vec::new(),
+            timer: Instant::NEVER,
+            published: 0,
+        };
+        self.nodes.insert(id, node);
+        self.step(id, MetadataEvent::Start);
+        let others: Vec<i32> = self.nodes.keys().copied().filter(|other| *other != id).collect();
+        for other in others {
+            let there = self.nodes[&other].incarnation;
+            self.step(id, MetadataEvent::BrokerUp(process(other, there)));
+            self.step(other, MetadataEvent::BrokerUp(process(id, incarnation)));
+        }
+    }
+
+    fn step(&mut self, id: i32, event: MetadataEvent) {
+        let mut out = Vec::new();
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.store.step(self.now, event, &mut out);
+        for effect in out {
+            match effect {
+                MetadataEffect::Persist { token, records, snapshot } => {
+                    node.journal.extend(records);
+                    node.journal = snapshot.unwrap_or(std::mem::take(&mut node.journal));
+                    self.mail.push_back((id, MetadataEvent::Persisted { token, result: Ok(()) }));
+                }
+                MetadataEffect::Replace { token, snapshot } => {
+                    node.journal = snapshot;
+                    self.mail.push_back((id, MetadataEvent::Persisted { token, result: Ok(()) }));
+                }
+                MetadataEffect::SendPeer { to, bytes } => {
+                    if !self.silent.contains(&id) && !self.silent.contains(&to.0) {
+                        let from = process(id, node.incarnation);
+                        self.mail.push_back((to.0, MetadataEvent::PeerMessage { from, bytes }));
+                    }
+                }
+                MetadataEffect::Publish(_) => node.published += 1,
+                MetadataEffect::CreateReplica { partition, voters, .. } => {
+                    assert!(node.replicas.insert(partition, voters).is_none(), "created twice");
+                }
+                MetadataEffect::DeleteReplica { partition } => {
+                    assert!(node.replicas.remove(&partition).is_some(), "deleted what is not there");
+                }
+                MetadataEffect::ConfigureReplica { .. } => {}
+                MetadataEffect::Answer { to, result } => node.answers.push((to.token, result)),
+                MetadataEffect::Timer(at) => node.timer = at,
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Some((id, event)) = self.mail.pop_front() {
+            self.step(id, event);
+        }
+    }
+
+    /// Lets milliseconds pass, with every timer that is due.
+    fn pass(&mut self, millis: u64) {
+        let end = self.now.instant.after(std::time::Duration::from_millis(millis));
+        self.settle();
+        while let Some((id, at)) = self.nodes.iter().map(|(id, node)| (*id, node.timer)).min_by_key(|(_, at)| *at)
+            && at <= end
+        {
+            self.now.instant = self.now.instant.max(at);
+            self.nodes.get_mut(&id).unwrap().timer = Instant::NEVER;
+            self.step(id, MetadataEvent::Timer);
+            self.settle();
+        }
+        self.now.instant = end;
+    }
+
+    fn send(&mut self, id: i32, command: Command) -> u64 {
+        self.token += 1;
+        let from = ReplyTo { caller: Caller::Metadata, token: self.token };
+        self.step(id, MetadataEvent::Command { from, command });
+        self.token
+    }
+
+    fn create(&mut self, id: i32, topic: NewTopic) -> u64 {
+        self.send(id, Command::CreateTopics(CreateTopics { topics: vec![topic], validate_only: false }))
+    }
+
+    fn lead(&mut self) {
+        for id in 1..=3 {
+            let led: Vec<TopicPartition> = self.nodes[&id].replicas.keys().copied().collect();
+            led.into_iter().for_each(|partition| self.step(id, MetadataEvent::ReplicaLed { partition }));
+        }
+    }
+
+    fn answer(&self, id: i32, token: u64) -> Option<&CommandResult> {
+        self.nodes[&id].answers.iter().find(|(answered, _)| *answered == token).map(|(_, result)| result)
+    }
+}
+
+fn topic(name: &str, partitions: i32, replication_factor: i16) -> NewTopic {
+    NewTopic { partitions, replication_factor, ..NewTopic::with_defaults(name) }
+}
+
+#[test]
+fn a_topic_that_one_broker_creates_is_on_all() {
+    let mut cluster = Cluster::founded();
+    let token = cluster.create(2, topic("t", 3, 2));
+    cluster.pass(100);
+    assert!(cluster.answer(2, token).is_none(), "no partition has a leader");
+    cluster.lead();
+    assert!(is_ok(cluster.answer(2, token)));
+    let mut held = 0;
+    for (id, node) in &cluster.nodes {
+        let image = node.store.image();
+        let known = image.topic("t").expect("every broker knows it");
+        for partition in known.partitions_on(BrokerId(*id)) {
+            let assigned = &known.assignment(partition.partition).unwrap().replicas;
+            let voters: Vec<ReplicaKey> =
+                assigned.iter().map(|id| ReplicaKey { broker: *id, directory: directory(id.0) }).collect();
+            assert_eq!(node.replicas.get(&partition), Some(&voters));
+            held += 1;
+        }
+        assert_eq!(node.replicas.len(), known.partitions_on(BrokerId(*id)).count(), "and nothing else");
+    }
+    assert_eq!(held, 6);
+}
+
+#[test]
+fn replicas_are_spread_or_chosen_or_too_many() {
+    let mut cluster = Cluster::founded();
+    let wide = cluster.create(1, topic("wide", 1, 4));
+    let assignments = vec![(0, vec![BrokerId(3), BrokerId(1)])];
+    let chosen = cluster.create(3, NewTopic { assignments, ..NewTopic::with_defaults("chosen") });
+    cluster.pass(100);
+    cluster.lead();
+    let Some(CommandResult::CreatedTopics(results)) = cluster.answer(1, wide) else { panic!("no answer") };
+    assert_eq!(results[0].1.as_ref().unwrap_err().code, ErrorCode::InvalidReplicationFactor);
+    cluster.pass(3_000);
+    assert!(is_ok(cluster.answer(3, chosen)));
+    let image = cluster.nodes[&2].store.image();
+    assert_eq!(image.topic("chosen").unwrap().partitions[0].replicas, [BrokerId(3), BrokerId(1)]);
+}
+
+#[test]
+fn an_answer_waits_a_second_for_a_broker_that_is_slow() {
+    let mut cluster = Cluster::founded();
+    cluster.silent.insert(3);
+    let operation = ConfigOperation::Replace(vec![("max.connections".to_owned(), Some("7".to_owned()))]);
+    let resources = vec![ResourceChange { resource: ConfigResource::Broker(None), operation }];
+    let token = cluster.send(1, Command::SetConfigs(SetConfigs { resources, validate_only: false }));
+    cluster.pass(900);
+    assert!(cluster.answer(1, token).is_none(), "broker 3 is heard, and has not applied it");
+    cluster.pass(u64::try_from(SPREAD_WAIT.as_millis()).unwrap());
+    assert!(cluster.answer(1, token).is_some());
+    cluster.silent.clear();
+    cluster.pass(2_000);
+    assert_eq!(cluster.nodes[&3].store.image().hash(), cluster.nodes[&1].store.image().hash());
+}
+
+#[test]
+fn a_restart_without_a_majority_serves_what_is_there() {
+    let mut cluster = Cluster::founded();
+    cluster.create(1, topic("t", 3, 3));
+    cluster.pass(100);
+    let journal = cluster.nodes[&2].journal.clone();
+    cluster.silent.insert(2);
+    cluster.start(2, 2, journal);
+    let node = &cluster.nodes[&2];
+    assert_eq!((node.replicas.len(), node.published), (3, 1), "partitions need no registration");
+    let token = cluster.create(2, topic("late", 1, 1));
+    cluster.pass(9_000);
+    assert!(cluster.answer(2, token).is_none());
+    cluster.pass(2_000);
+    assert!(failed_with(cluster.answer(2, token), ErrorCode::RequestTimedOut));
+    cluster.silent.clear();
+    cluster.pass(2_000);
+    assert_eq!(cluster.nodes[&1].store.image().broker(BrokerId(2)).unwrap().incarnation, 2);
+}
