@@ -8,12 +8,13 @@ use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
 use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
+use millrace_node::peer::{Plane, PlaneMessage};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, ReplyTo, min_in_sync};
-use millrace_raft::{Configuration, Voter, VoterRole};
+use millrace_raft::{Configuration, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{BatchHeader, Log, LogError, Recovery};
-use millrace_types::{BrokerId, ErrorCode, Instant, TopicPartition};
+use millrace_types::{ErrorCode, Instant, TopicPartition};
 
 use super::Notice;
 use super::disk_work::Job;
@@ -110,13 +111,17 @@ impl Process {
         let mut effects = Vec::new();
         port.note(format_args!("metadata {}", name(&event)));
         self.store.step(port.now, event, &mut effects);
+        let mut turn = Vec::new();
         for effect in effects {
             match effect {
                 MetadataEffect::Persist { token, records, snapshot } => {
                     self.threads.persist(token, records, snapshot);
                 }
-                // A broker alone has nobody to send to, and nobody sends it a snapshot.
-                MetadataEffect::Replace { .. } | MetadataEffect::SendPeer { .. } => {}
+                MetadataEffect::Replace { token, snapshot } => self.threads.replace(token, snapshot),
+                MetadataEffect::SendPeer { to, bytes } => {
+                    let message = PlaneMessage { plane: Plane::Metadata, body: bytes };
+                    turn.push(PeersEvent::SendPlane { to, message });
+                }
                 MetadataEffect::Publish(image) => {
                     self.shared.settings.refresh(&image);
                     self.shared.directory.publish_image(image);
@@ -124,7 +129,8 @@ impl Process {
                 }
                 // The next start makes what came too late.
                 MetadataEffect::CreateReplica { .. } if self.end != End::Serving => {}
-                MetadataEffect::CreateReplica { partition, mut config, .. } => {
+                MetadataEffect::CreateReplica { partition, mut config, voters } => {
+                    self.voters.insert(partition, voters);
                     config.open_segments = self.open_segments.clone();
                     config.segment_bytes /= self.segment_divisor;
                     config.initial_segment_bytes /= self.segment_divisor;
@@ -145,6 +151,7 @@ impl Process {
                 MetadataEffect::Timer(at) => self.set_timer(port, Who::Metadata, at),
             }
         }
+        self.end_turn(port, Who::Metadata, turn);
     }
 
     fn delete(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
@@ -191,13 +198,15 @@ impl Process {
         if self.deleting.contains(&partition) {
             return self.remove(partition);
         }
+        let voter = |key: ReplicaKey| Voter { key, role: VoterRole::Data };
+        let voters = self.voters.remove(&partition).unwrap_or_default().into_iter().map(voter).collect();
         let core = Replica::new(ReplicaParts {
             partition,
             log,
             recovery,
             me: self.me,
             promises: remembered.promises.clone(),
-            first: Configuration::first(self.voters(partition)),
+            first: Configuration::first(voters),
             min_in_sync: self.min_in_sync(partition),
             check_interval: self.shared.settings.retention_check_interval,
         });
@@ -206,19 +215,6 @@ impl Process {
         self.replicas.insert(partition, Hosted { core, view, led: false });
         let first = if self.end == End::Serving { ReplicaEvent::Start } else { ReplicaEvent::Stop };
         port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
-    }
-
-    /// The first voters of a partition: the replicas that the image names, on the directories that the cluster was founded with.
-    fn voters(&self, partition: TopicPartition) -> Vec<Voter> {
-        let image = self.shared.directory.image();
-        let assignment =
-            image.topic_by_id(partition.topic).and_then(|topic| topic.assignment(partition.partition).cloned());
-        let replicas = assignment.map_or_else(Vec::new, |assignment| assignment.replicas);
-        let key = |broker: &BrokerId| {
-            let founded = self.founders.iter().find(|key| key.broker == *broker);
-            founded.copied().unwrap_or(self.me.key)
-        };
-        replicas.iter().map(|broker| Voter { key: key(broker), role: VoterRole::Data }).collect()
     }
 
     fn min_in_sync(&self, partition: TopicPartition) -> usize {

@@ -42,7 +42,6 @@ pub(super) struct Stores {
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
     pub(super) peers: Peers,
     pub(super) me: Peer,
-    pub(super) founders: Vec<ReplicaKey>,
 }
 
 /// A replica and what its host remembers of it.
@@ -77,8 +76,8 @@ pub struct Process {
     pub(super) store: MetadataStore,
     /// Who speaks for the replicas here.
     pub(super) me: Peer,
-    /// The brokers that founded the cluster, with their data directories.
-    pub(super) founders: Vec<ReplicaKey>,
+    /// The first voters of partitions whose logs are being opened.
+    pub(super) voters: BTreeMap<TopicPartition, Vec<ReplicaKey>>,
     /// The sessions with all other brokers.
     pub(super) peers: Peers,
     /// Who leads which partition, as brokers tell each other.
@@ -118,7 +117,7 @@ impl Process {
         stores: Stores,
         (sync_all_above, segment_divisor): (usize, u64),
     ) -> Self {
-        let Stores { data_dir, qstate, journal, store, remembered, peers, me, founders } = stores;
+        let Stores { data_dir, qstate, journal, store, remembered, peers, me } = stores;
         let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory));
         Self {
             number,
@@ -128,7 +127,7 @@ impl Process {
             data_dir,
             store,
             me,
-            founders,
+            voters: BTreeMap::new(),
             peers,
             heard: BTreeMap::new(),
             sent: Vec::new(),

@@ -3,18 +3,25 @@
 //! What a replica says in a step is handed over as one turn, with the delay of any message between cores.
 
 use bytes::Bytes;
-use millrace_node::{Answer, Core};
+use millrace_metadata::Proposer;
 use millrace_node::leaders::{LeadersEffect, LeadersEvent};
+use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peer::{LinkId, Plane};
 use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
-use millrace_raft::{Message, ReplicaKey};
+use millrace_node::{Answer, Core};
+use millrace_raft::{Message, Peer, ReplicaKey};
 use millrace_storage::SeenStart;
 use millrace_types::TopicPartition;
 
 use super::port::{Event, Port, Who};
 use super::process::Process;
 use super::{Notice, Sent};
+
+/// The process of a broker, as the metadata log names it.
+const fn proposer(peer: Peer) -> Proposer {
+    Proposer { broker: peer.key.broker, directory: peer.key.directory, incarnation: peer.incarnation }
+}
 
 /// A response that leaves so many records unread is for a follower that is far behind.
 const FAR_BEHIND: i64 = 50;
@@ -23,12 +30,6 @@ impl Process {
     /// Tells the sessions something that came from the network.
     pub fn tell_peers(&mut self, port: &mut Port<'_>, event: PeersEvent) {
         self.peers(port, vec![event]);
-    }
-
-    /// Whether dials are answered.
-    #[must_use]
-    pub const fn listens(&self) -> bool {
-        self.registered
     }
 
     /// Ends the turn of a core: what it had to say leaves together.
@@ -105,11 +106,13 @@ impl Process {
                 port.notices.push(Notice::Heard { peer: peer.key.broker, by: broker });
                 self.heard.insert(peer.key.broker, peer);
                 port.mail(Who::Peers, Who::Leaders, Event::Leaders(LeadersEvent::Heard(peer)));
+                port.mail(Who::Peers, Who::Metadata, Event::Metadata(MetadataEvent::BrokerUp(proposer(peer))));
             }
             PeersEffect::Silent(broker) => {
                 port.note(format_args!("hears {broker} no longer"));
                 self.heard.remove(&broker);
                 port.mail(Who::Peers, Who::Leaders, Event::Leaders(LeadersEvent::Silent(broker)));
+                port.mail(Who::Peers, Who::Metadata, Event::Metadata(MetadataEvent::BrokerDown(broker)));
             }
             PeersEffect::Refused { broker, by_remote, reason } => {
                 port.note(format_args!("{broker}: refused, {reason:?} by_remote={by_remote}"));
@@ -119,8 +122,12 @@ impl Process {
                 let event = LeadersEvent::Plane { from, body: message.body };
                 port.mail(Who::Peers, Who::Leaders, Event::Leaders(event));
             }
-            // The metadata is the same everywhere from the beginning.
-            PeersEffect::Plane { .. } | PeersEffect::Ahead { .. } => {}
+            PeersEffect::Plane { from, message } => {
+                let event = MetadataEvent::PeerMessage { from: proposer(from), bytes: message.body };
+                port.mail(Who::Peers, Who::Metadata, Event::Metadata(event));
+            }
+            // The metadata log asks by itself.
+            PeersEffect::Ahead { .. } => {}
         }
     }
 

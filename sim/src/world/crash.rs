@@ -66,14 +66,13 @@ impl World {
         let config = config(&self.options, self.brokers[at].broker);
         let machine = &mut self.brokers[at];
         machine.off = false;
-        for other in self.cluster.founders.iter().filter(|key| key.broker != machine.broker) {
-            *machine.unheard.entry(other.broker).or_default() += 1;
+        for other in self.cluster.brokers.iter().filter(|other| **other != machine.broker) {
+            *machine.unheard.entry(*other).or_default() += 1;
         }
         let started = broker::start(broker::Start {
             number: self.starts,
             cluster: &self.cluster,
             broker: machine.broker,
-            wiped: machine.wiped,
             disk: &machine.disk,
             boot_id: format!("boot-{}", machine.boot),
             config: &config,

@@ -27,8 +27,6 @@ pub(super) struct Machine {
     pub(super) power_armed: bool,
     /// There is no power: nobody answers a dial.
     pub(super) off: bool,
-    /// Its disk was wiped after the founding.
-    pub(super) wiped: bool,
     pub(super) process: Option<Process>,
     /// While the process is paused: what waits for it.
     pub(super) paused: Option<Vec<Happening>>,
@@ -59,7 +57,6 @@ impl Machine {
             haunted: false,
             power_armed: false,
             off: false,
-            wiped: false,
             process: None,
             paused: None,
             boot: 1,
