@@ -235,8 +235,6 @@ impl Options {
             topic.replicas = if all { brokers } else { usize::try_from(dice.between(1, brokers as u64)).unwrap_or(1) };
             topic.min_in_sync = dice.between(1, topic.replicas as u64);
         }
-        // Whoever coordinates a group is asked for by the place of its partition, which has no meaning among several.
-        self.clients[3] = 0;
         self.journal_room = dice.pick(&[16_384, 65_536]);
         self.safety_ms = dice.between(1_000, 6_000);
         self.faults.draw_cluster(dice);

@@ -280,6 +280,7 @@ impl Process {
         }
         if view.changes() != changes && !self.peers.is_alone() {
             port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::View(partition)));
+            self.tell_coordinator(port, partition);
         }
         if stopped && !self.peers.is_alone() {
             port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));
@@ -294,6 +295,16 @@ impl Process {
             }
         }
         self.end_turn(port, from, turn);
+    }
+
+    /// The coordinator whose groups are in a partition hears of what has become of its leader.
+    fn tell_coordinator(&self, port: &mut Port<'_>, partition: TopicPartition) {
+        let number = partition.partition;
+        let image = self.shared.directory.image();
+        let coordinates = image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic);
+        if coordinates && self.groups.contains_key(&number) {
+            port.mail(Who::Replica(partition), Who::Group(number), Event::Group(number, GroupEvent::View));
+        }
     }
 
     /// Tells the metadata store that a partition has a leader, once; its coordinator starts with it.
