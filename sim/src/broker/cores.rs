@@ -282,19 +282,25 @@ impl Process {
             port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::View(partition)));
             self.tell_coordinator(port, partition);
         }
-        if stopped && !self.peers.is_alone() {
-            port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));
-        }
         if stopped {
             turn.push(PeersEvent::Unhosted(partition));
-            self.shared.directory.withdraw(&partition);
-            self.replicas.remove(&partition);
-            self.timers.remove(&from);
-            if self.deleting.contains(&partition) {
-                self.remove(partition);
-            }
+            self.stopped(port, partition);
         }
         self.end_turn(port, from, turn);
+    }
+
+    /// A replica has stopped: it goes, perhaps with its data.
+    fn stopped(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
+        let from = Who::Replica(partition);
+        self.shared.directory.withdraw(&partition);
+        self.replicas.remove(&partition);
+        self.timers.remove(&from);
+        if !self.peers.is_alone() {
+            port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));
+        }
+        if self.deleting.contains(&partition) {
+            self.remove(partition);
+        }
     }
 
     /// The coordinator whose groups are in a partition hears of what has become of its leader.
