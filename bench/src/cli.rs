@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::BenchError;
+use crate::failover::Failover;
 
 /// Load for any cluster that speaks the Kafka protocol.
 #[derive(Debug, Parser)]
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Run(Box<Single>),
     /// One workload against two clusters in turn.
     Compare(Box<Compare>),
+    /// Leaders that end, and how long that is felt.
+    Failover(Box<Failover>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +39,8 @@ enum Verb {
     EndToEnd(Verbed<EndToEnd>),
     /// Run one workload against two clusters in alternating order (A B, B A, ...): medians, spread and ratios.
     Compare(Box<Compare>),
+    /// Start brokers, end the leader of a partition again and again, and measure how long no record is acknowledged.
+    Failover(Box<Failover>),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +84,7 @@ impl clap::FromArgMatches for Command {
             Verb::Consume(verbed) => verbed.single(Workload::Consume),
             Verb::EndToEnd(verbed) => verbed.single(Workload::EndToEnd),
             Verb::Compare(compare) => Self::Compare(compare),
+            Verb::Failover(failover) => Self::Failover(failover),
         })
     }
 
@@ -367,17 +373,17 @@ pub(crate) enum Acks {
     All,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.trim_end_matches('s').parse().map_err(|_| "a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
 }
 
-fn millis(text: &str) -> Result<Duration, String> {
+pub(crate) fn millis(text: &str) -> Result<Duration, String> {
     let number: f64 = text.trim_end_matches("ms").parse().map_err(|_| "a number of milliseconds".to_owned())?;
     Duration::try_from_secs_f64(number / 1e3).map_err(|error| error.to_string())
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod compare;
 mod error;
+mod failover;
 mod machine;
 mod process;
 mod progress;
@@ -41,6 +42,7 @@ fn run(cli: &Cli) -> Result<(), BenchError> {
             single.workload.validate()?;
             (vec![run::run(&single.target(), &single.workload, single.output.quiet)?], None, &single.output)
         }
+        Command::Failover(options) => return failover::run(options),
         Command::Compare(compare) => {
             compare.workload.validate()?;
             let runs = compare::run(compare)?;

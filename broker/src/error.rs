@@ -32,6 +32,27 @@ pub enum StartError {
         /// What is wrong.
         reason: String,
     },
+    /// The file that names the brokers of the cluster cannot be read.
+    #[error("`cluster.file`: cannot read {}", path.display())]
+    ClusterFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The data directory is of another cluster than the file that names the brokers.
+    #[error(
+        "data directory {}: it belongs to cluster {found}, but `cluster.file` is of cluster {expected}: another \
+         directory is needed, or another file", path.display()
+    )]
+    WrongCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster it belongs to.
+        found: String,
+        /// The cluster of the file.
+        expected: String,
+    },
     /// A key does not exist.
     #[error("{place}: there is no configuration key `{key}`{}", hint(.similar.as_deref()))]
     UnknownKey {

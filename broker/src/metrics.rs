@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use kafka_protocol::messages::ApiKey;
 use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use millrace_node::peer::Refusal;
 use millrace_node::wire::Frame;
 use millrace_types::Instant;
 
@@ -105,6 +106,16 @@ metrics! {
         "Requests to coordinators that are not answered yet; a coordinator with 200,000 of them refuses further ones.";
     GROUPS = "millrace_groups", Gauge, Count, "",
         "Groups coordinated here.";
+    LOG_DAMAGE_FOUND = "millrace_log_damage_found_total", Counter, Count, "cause",
+        "Ranges of records found damaged: when a log was opened (start), by the scrub, or on the way to another replica (replication).";
+    LOG_DAMAGE_FOUND_BYTES = "millrace_log_damage_found_bytes_total", Counter, Bytes, "cause",
+        "Bytes of those records; of what a start finds the extent is not known.";
+    LOG_DAMAGE_REPAIRED = "millrace_log_damage_repaired_total", Counter, Count, "cause",
+        "Ranges of damaged records that were replaced by those of another replica, by how they were found.";
+    LOG_DAMAGE_REPAIRED_BYTES = "millrace_log_damage_repaired_bytes_total", Counter, Bytes, "cause",
+        "Bytes of those records.";
+    LOG_SCRUBBED_BYTES = "millrace_log_scrubbed_bytes_total", Counter, Bytes, "",
+        "Bytes of sealed segments whose checksums the scrub has compared.";
     LOGS_DAMAGED = "millrace_logs_damaged_total", Counter, Count, "",
         "Logs found with bad bytes below what was known to be flushed.";
     MAPPED_FILES = "millrace_mapped_files", Gauge, Count, "",
@@ -119,6 +130,40 @@ metrics! {
         "Bytes of requests received.";
     NETWORK_SENT = "millrace_network_sent_bytes_total", Counter, Bytes, "",
         "Bytes of responses sent.";
+    PEER_ARRIVALS = "millrace_peer_arrivals", Gauge, Count, "",
+        "Events of the sockets to other brokers that their sessions have not taken; a socket with 4 MiB of them is not read.";
+    PEER_CONNECTIONS = "millrace_peer_connections", Gauge, Count, "",
+        "Connections with other brokers.";
+    PEER_CONNECTIONS_GIVEN_UP = "millrace_peer_connections_given_up_total", Counter, Count, "",
+        "Connections with other brokers reset because the queue to the sockets was full.";
+    PEER_CONNECTIONS_REFUSED = "millrace_peer_connections_refused_total", Counter, Count, "",
+        "Connections to the peer listener closed because they brought no hello, not in time, or were too many.";
+    PEER_DROPPED = "millrace_peer_dropped_messages_total", Counter, Count, "broker",
+        "Messages to a broker given up, with a connection or for want of a session; replicas ask again.";
+    PEER_HELLOS_REFUSED = "millrace_peer_hellos_refused_total", Counter, Count, "reason",
+        "Hellos not accepted, by this broker or by the other one.";
+    PEER_ORDERS = "millrace_peer_orders", Gauge, Count, "",
+        "Frames and the like that wait for the thread of the sockets to other brokers.";
+    PEER_ORDERS_BOUND = "millrace_peer_orders_bound", Gauge, Count, "",
+        "Frames and the like above which a connection with a broker is given up.";
+    PEER_OVERFLOWS = "millrace_peer_overflows_total", Counter, Count, "broker",
+        "Times a queue of messages to a broker was full and was given up.";
+    PEER_QUEUED_BYTES = "millrace_peer_queued_bytes", Gauge, Bytes, "broker",
+        "Bytes of messages that wait for a connection with a broker; with 256 MiB its queue is given up.";
+    PEER_QUEUED = "millrace_peer_queued_messages", Gauge, Count, "broker",
+        "Messages that wait for a connection with a broker; with 65,536 its queue is given up.";
+    PEER_RECEIVED = "millrace_peer_received_bytes_total", Counter, Bytes, "",
+        "Bytes received from other brokers.";
+    PEER_RESETS = "millrace_peer_resets_total", Counter, Count, "broker",
+        "Connections with a broker that carried messages and were lost or given up.";
+    PEER_SENT = "millrace_peer_sent_bytes_total", Counter, Bytes, "",
+        "Bytes sent to other brokers, those that only say that this one lives apart.";
+    PEER_SESSIONS = "millrace_peer_sessions_total", Counter, Count, "broker",
+        "Sessions with a broker that have begun.";
+    PEER_UP = "millrace_peer_up", Gauge, Count, "broker",
+        "1 while a broker is heard.";
+    PEER_WAITING_REPLICAS = "millrace_peer_waiting_replicas", Gauge, Count, "",
+        "Replicas without a leader that wait for their turn to elect one.";
     PRODUCE_WAITING_BYTES = "millrace_produce_waiting_bytes", Gauge, Bytes, "",
         "Bytes of the produce requests that wait to be acknowledged; a partition with 256 MiB of them refuses more.";
     PRODUCE_WAITING = "millrace_produce_waiting_requests", Gauge, Count, "",
@@ -208,8 +253,44 @@ pub(crate) struct Meters {
     pub(crate) logs_damaged: Counter,
     /// [`REPLICAS_FAILED`].
     pub(crate) replicas_failed: Counter,
+    /// What the sessions with other brokers and their sockets count.
+    pub(crate) peers: PeerMeters,
     /// [`REQUEST_SECONDS`], by API key.
     request_seconds: Vec<Histogram>,
+}
+
+/// The cached handles of what the sessions with other brokers and their sockets count.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerMeters {
+    /// [`PEER_CONNECTIONS`].
+    pub(crate) connections: Gauge,
+    /// [`PEER_CONNECTIONS_GIVEN_UP`].
+    pub(crate) given_up: Counter,
+    /// [`PEER_CONNECTIONS_REFUSED`].
+    pub(crate) refused: Counter,
+    /// [`PEER_RECEIVED`].
+    pub(crate) bytes_in: Counter,
+    /// [`PEER_SENT`].
+    pub(crate) bytes_out: Counter,
+}
+
+impl PeerMeters {
+    /// As [`Meters::new`].
+    pub(crate) fn new() -> Self {
+        Self {
+            connections: metrics::gauge!(PEER_CONNECTIONS),
+            given_up: metrics::counter!(PEER_CONNECTIONS_GIVEN_UP),
+            refused: metrics::counter!(PEER_CONNECTIONS_REFUSED),
+            bytes_in: metrics::counter!(PEER_RECEIVED),
+            bytes_out: metrics::counter!(PEER_SENT),
+        }
+    }
+
+    /// [`PEER_HELLOS_REFUSED`] for a reason; they are few.
+    #[allow(clippy::unused_self, reason = "all that is counted is reached the same way")]
+    pub(crate) fn hellos_refused(&self, reason: Refusal) -> Counter {
+        metrics::counter!(PEER_HELLOS_REFUSED, "reason" => reason.name())
+    }
 }
 
 impl Meters {
@@ -244,6 +325,7 @@ impl Meters {
             recovery_losses: metrics::counter!(RECOVERY_LOSSES),
             logs_damaged: metrics::counter!(LOGS_DAMAGED),
             replicas_failed: metrics::counter!(REPLICAS_FAILED),
+            peers: PeerMeters::new(),
             request_seconds: (0..=highest).map(api).collect(),
         }
     }

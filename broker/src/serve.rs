@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! lock the data directory -> write-ahead store (this start's Boot record is durable) -> bind listeners
-//! -> replay the metadata -> storage threads -> arbiters -> register, open the logs, elect -> accept connections
+//! -> replay the metadata -> storage threads -> arbiters -> sessions with other brokers
+//! -> register, open the logs, elect -> accept connections
 //! ```
 
 use std::collections::BTreeMap;
@@ -35,10 +36,13 @@ use crate::net::listener::Listener;
 use crate::orphans::Orphans;
 use crate::shared::{Parts, Shared};
 use crate::shutdown::{Running, Signals};
-use crate::{banner, descriptors, http, janitor, logging, metrics, random};
+use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, random};
 
 /// How long the start waits for the leaders of all replicas before it serves those that have one.
 const LEADERS: Duration = Duration::from_secs(30);
+
+/// The same where other brokers may lead: they serve without this one, and it tells clients whom it knows.
+const CLUSTER_LEADERS: Duration = Duration::from_secs(5);
 
 /// Runs a broker until a signal ends it.
 ///
@@ -86,10 +90,11 @@ struct Opened {
 async fn start(config: Config) -> Result<(Running, String), StartError> {
     let clock = Clock::start();
     let recorder = metrics::install()?;
-    let Opened { data_dir, mut qstate, mut remembered } = open(&config.data_dir)?;
+    let Opened { data_dir, mut qstate, mut remembered } = open(&config)?;
     let disk = Arc::clone(data_dir.disk());
     let listeners = config.listeners.iter().cloned().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let admin = config.admin.map(http::bind).transpose()?;
+    let peers = config.members.as_ref().map(cluster::bind).transpose()?;
     let bound: Vec<ListenerAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
 
     let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
@@ -103,6 +108,7 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let directory = Arc::new(Directory::new(millrace_metadata::Image::new(local)));
     let node = millrace_node::Shared::new(directory, settings, random::seed());
 
+    let identity = cluster::Identity::of(&data_dir, &qstate);
     let options = StorageOptions {
         flush_threads: usize::try_from(config.broker.number("storage.flush.threads")).unwrap_or(1).max(1),
         ..StorageOptions::default()
@@ -118,12 +124,16 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
         storage_bound,
         disk,
         directory_id: data_dir.identity().directory_id,
+        members: config.members.clone(),
         internal_listener: bound.first().map_or("", |address| &address.name).into(),
     });
     let journal = JournalThread::start(journal, Arc::clone(shared.inbox(shared.placement.metadata())));
     let journal = journal.map_err(StartError::Thread)?;
     let supervisor = Supervisor::new(remembered);
-    let arbiters = Arbiters::start(&shared, Metadata { store, journal, supervisor }).map_err(StartError::Thread)?;
+    let sessions = cluster::sessions(&shared, identity);
+    let arbiters = Arbiters::start(&shared, Metadata { store, journal, supervisor }, sessions);
+    let arbiters = arbiters.map_err(StartError::Thread)?;
+    let peers = peers.map(|listener| cluster::start(&shared, listener)).transpose()?.flatten();
 
     orphans.remove(&shared.disk, &shared.storage);
     janitor::start(&shared, recorder.clone());
@@ -136,22 +146,29 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
             Some(http::start(listener, http::State { shared: Arc::clone(&shared), client, recorder })?)
         }
     };
-    if tokio::time::timeout(LEADERS, shared.starting.wait()).await.is_err() {
+    let patience = if shared.members.is_some() { CLUSTER_LEADERS } else { LEADERS };
+    if tokio::time::timeout(patience, shared.starting.wait()).await.is_err() {
         let missing = shared.starting.missing();
         tracing::warn!(missing, "some partitions have no leader yet; the others are served");
     }
     let accepting = listeners.into_iter().flat_map(|listener| listener.accept(&shared)).collect();
     shared.set_ready(true);
     let banner = banner::text(&config, data_dir.identity(), &bound, admin_address);
-    Ok((Running { shared, accepting, http, arbiters, storage, data_dir }, banner))
+    Ok((Running { shared, accepting, http, arbiters, storage, peers, data_dir }, banner))
 }
 
 /// Locks the data directory and makes this start known to its write-ahead store.
-fn open(path: &Path) -> Result<Opened, StartError> {
-    let identity =
-        NewIdentity { directory_id: DirectoryId(random::uuid()), cluster_id: banner::cluster_id(random::uuid()) };
+fn open(config: &Config) -> Result<Opened, StartError> {
+    let path = &config.data_dir;
+    let named = config.members.as_ref().map(|members| members.cluster_id.clone());
+    let cluster_id = named.clone().unwrap_or_else(|| banner::cluster_id(random::uuid()));
+    let identity = NewIdentity { directory_id: DirectoryId(random::uuid()), cluster_id };
     let data_dir =
         DataDir::open(path, identity).map_err(|source| StartError::DataDir { path: absolute(path), source })?;
+    let found = &data_dir.identity().cluster_id;
+    if let Some(expected) = named.filter(|named| named != found) {
+        return Err(StartError::WrongCluster { path: absolute(path), found: found.clone(), expected });
+    }
     let boot = NewBoot {
         directory: data_dir.identity().directory_id,
         boot_id: data_dir.boot_id().to_owned(),
@@ -182,9 +199,11 @@ fn metadata(
     disk.sync_dir(Path::new(""))?;
     let (journal, records, report) = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options)?;
     tracing::debug!(records = records.len(), ?report, "metadata journal");
+    let id = millrace_types::BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX));
+    let told = config.members.as_ref().and_then(|members| members.brokers.get(&id)?.rack.clone());
     let broker = Broker {
-        id: millrace_types::BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX)),
-        rack: config.broker.value("broker.rack").filter(|rack| !rack.is_empty()),
+        id,
+        rack: config.broker.value("broker.rack").filter(|rack| !rack.is_empty()).or(told),
         endpoints: config.advertised.endpoints(bound, &banner::host_name()),
         directory: data_dir.identity().directory_id,
         incarnation: qstate.boot().current.incarnation,

@@ -4,15 +4,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use millrace_storage::{Disk, OpenSegments, StorageHandle};
-use millrace_types::DirectoryId;
+use arc_swap::ArcSwap;
+use millrace_node::peer::PeerStatus;
+use millrace_node::replica::{ROOM_BOUND, Room};
+use millrace_storage::{Disk, OpenSegments, StorageHandle, Upkeep};
+use millrace_types::{BrokerId, DirectoryId};
 use tokio::sync::Notify;
 
 use crate::actor::inbox::Inbox;
 use crate::actor::placement::Placement;
 use crate::clock::Clock;
+use crate::config::Members;
 use crate::metrics::Meters;
 use crate::net::limits::Limits;
+use crate::peer::handoff::{Arrivals, Orders};
 
 /// One value per broker.
 #[derive(Debug)]
@@ -31,12 +36,20 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     /// The bound on open segment files.
     pub(crate) open_segments: OpenSegments,
+    /// The rate of the scrub, and what was found and repaired.
+    pub(crate) upkeep: Upkeep,
     /// The connections of clients.
     pub(crate) limits: Arc<Limits>,
     /// Figures for `/metrics`.
     pub(crate) meters: Meters,
     /// Identity of the data directory.
     pub(crate) directory_id: DirectoryId,
+    /// The brokers of the cluster; `None` for a broker that is alone.
+    pub(crate) members: Option<Arc<ArcSwap<Members>>>,
+    /// The queues to the sockets of other brokers and back; `None` for a broker that is alone.
+    pub(crate) peer_queues: Option<(Arc<Orders>, Arc<Arrivals>)>,
+    /// What is queued for other brokers.
+    pub(crate) room: Arc<Room>,
     /// Replicas that were asked for and have no leader epoch yet.
     pub(crate) starting: Starting,
     /// The listener whose addresses requests of the process itself are answered with.
@@ -45,6 +58,7 @@ pub(crate) struct Shared {
     /// Connections per arbiter, by which the next one is placed.
     loads: Vec<AtomicUsize>,
     counted: Vec<Counted>,
+    peer_report: ArcSwap<PeerReport>,
     ready: AtomicBool,
     /// Whether a log was left with records that are not known to be durable.
     unflushed: AtomicBool,
@@ -85,8 +99,19 @@ pub(crate) struct Parts {
     pub(crate) disk: Arc<dyn Disk>,
     /// Identity of the data directory.
     pub(crate) directory_id: DirectoryId,
+    /// The brokers of the cluster; `None` for a broker that is alone.
+    pub(crate) members: Option<Members>,
     /// The listener whose addresses requests of the process itself are answered with.
     pub(crate) internal_listener: Arc<str>,
+}
+
+/// What the sessions with other brokers were when they last told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PeerReport {
+    /// By broker.
+    pub(crate) sessions: Vec<(BrokerId, PeerStatus)>,
+    /// Replicas that wait to be told that their leader is silent.
+    pub(crate) waiting: usize,
 }
 
 /// Counts the replicas that are being started, so that the broker knows when it is ready.
@@ -140,7 +165,17 @@ impl Shared {
     /// Before anything runs.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let placement = Placement::new(parts.arbiters);
+        let upkeep = Upkeep::new(parts.node.settings.scrub_bytes_per_second);
+        let inboxes: Vec<Arc<Inbox>> = (0..placement.arbiters()).map(|_| Inbox::new()).collect();
+        let peer_queues = parts
+            .members
+            .as_ref()
+            .and_then(|_| inboxes.get(placement.peers()))
+            .map(|inbox| (Arc::<Orders>::default(), Arrivals::new(Arc::clone(inbox))));
+        let others = parts.members.iter().flat_map(|members| members.brokers.keys().copied());
+        let room = Arc::new(Room::new(others, ROOM_BOUND));
         Arc::new(Self {
+            room,
             clock: parts.clock,
             placement,
             node: parts.node,
@@ -148,12 +183,16 @@ impl Shared {
             storage_bound: parts.storage_bound,
             disk: parts.disk,
             open_segments: OpenSegments::default(),
+            upkeep,
             limits: Arc::default(),
             meters: Meters::new(),
             directory_id: parts.directory_id,
             starting: Starting::default(),
             internal_listener: parts.internal_listener,
-            inboxes: (0..placement.arbiters()).map(|_| Inbox::new()).collect(),
+            members: parts.members.map(|members| Arc::new(ArcSwap::from_pointee(members))),
+            peer_queues,
+            peer_report: ArcSwap::default(),
+            inboxes,
             loads: (0..placement.arbiters()).map(|_| AtomicUsize::new(0)).collect(),
             counted: (0..placement.arbiters()).map(|_| Counted::default()).collect(),
             ready: AtomicBool::new(false),
@@ -180,6 +219,16 @@ impl Shared {
     /// What an arbiter counted last.
     pub(crate) fn counted(&self, arbiter: usize) -> &Counted {
         &self.counted[arbiter % self.counted.len()]
+    }
+
+    /// What the sessions with other brokers were when they last told.
+    pub(crate) fn peer_report(&self) -> Arc<PeerReport> {
+        self.peer_report.load_full()
+    }
+
+    /// Renews what is told of the sessions with other brokers.
+    pub(crate) fn set_peer_report(&self, report: PeerReport) {
+        self.peer_report.store(Arc::new(report));
     }
 
     /// Whether clients can be served.

@@ -1,8 +1,8 @@
 //! The end of a broker: asked for by a signal, done in steps, each of which leaves a state that is safe to stop in.
 //!
 //! ```text
-//! stop accepting -> answer what was asked -> close connections -> stop coordinators -> stop replicas (flush) -> stop storage threads
-//! -> clean-shutdown marker -> stop arbiters
+//! stop accepting -> answer what was asked -> close connections -> stop coordinators
+//! -> stop replicas (hand leadership over, flush) -> close the sockets to other brokers -> stop storage threads -> clean-shutdown marker -> stop arbiters
 //! ```
 //!
 //! A second signal ends the process at once; the next start then recovers as after a crash.
@@ -19,10 +19,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::actor::countdown::{Countdown, countdown};
 use crate::actor::parcel::{Order, Parcel};
 use crate::actor::threads::Arbiters;
+use crate::peer::thread::PeerThread;
 use crate::shared::Shared;
 
 /// How long clients get to take the answers to what they have asked.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long what replicas have said last gets to reach the sockets to other brokers.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long the replicas get to flush; a disk that takes longer is given up, and the next start recovers.
 const FLUSH: Duration = Duration::from_secs(60);
@@ -63,6 +67,8 @@ pub(crate) struct Running {
     pub(crate) arbiters: Arbiters,
     /// The storage threads.
     pub(crate) storage: StorageThreads,
+    /// The thread of the sockets to other brokers, if there are any.
+    pub(crate) peers: Option<PeerThread>,
     /// The data directory; its lock is held until the process ends.
     pub(crate) data_dir: DataDir,
 }
@@ -84,12 +90,28 @@ impl Running {
         }
         let settled = everywhere(&self.shared, DRAIN, Order::StopGroups).await;
         let flushed = everywhere(&self.shared, FLUSH, Order::StopReplicas).await && settled;
+        if let Some(peers) = self.peers {
+            leave(&self.shared, peers).await;
+        }
         let storage = self.storage;
         let stopped = actix_rt::task::spawn_blocking(move || storage.handle().stop()).await;
         let durable = flushed && self.shared.is_flushed() && matches!(stopped, Ok(Ok(())));
         let clean = durable && marked(&self.data_dir);
         self.arbiters.stop();
         clean
+    }
+}
+
+/// Lets other brokers hear what the replicas have said last: leadership was handed over by then.
+async fn leave(shared: &Shared, peers: PeerThread) {
+    // An arbiter that answers has sent what its replicas had to say.
+    let sent = everywhere(shared, LAST_WORDS, Order::Sample).await;
+    let (pending, done) = countdown();
+    shared.inbox(shared.placement.peers()).send(&mut vec![Parcel::Order(Order::DrainPeers(pending))]);
+    let said = tokio::time::timeout(LAST_WORDS, done.wait()).await.is_ok();
+    let closed = actix_rt::task::spawn_blocking(move || peers.stop()).await.is_ok();
+    if !(sent && said && closed) {
+        tracing::warn!("other brokers may not have heard everything");
     }
 }
 

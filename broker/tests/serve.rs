@@ -197,6 +197,31 @@ fn a_configuration_that_is_refused_ends_the_start_with_one_line() {
 }
 
 #[test]
+fn members_that_do_not_fit_end_the_start_with_one_line() {
+    let root = tempdir().expect("a directory");
+    let (file, data) = (root.path().join("cluster.toml"), root.path().join("data"));
+    let brokers = "cluster_id = \"x\"\n[[brokers]]\nid = 1\npeer = \"127.0.0.1:21990\"\n";
+    std::fs::write(&file, brokers).expect("written");
+    let name = file.display().to_string();
+    let set = |key: &str, value: &str| format!("{key}={value}");
+    for (settings, expected) in [
+        (vec![set("peer.listener", "127.0.0.1:1")], "`cluster.file` is not".to_owned()),
+        (vec![set("cluster.file", "nowhere.toml")], "`cluster.file`: cannot read nowhere.toml".to_owned()),
+        (vec![set("cluster.file", &name), set("node.id", "7")], format!("{name}: there is no broker 7")),
+        (vec![set("cluster.file", &name), set("peer.listener", "127.0.0.1:1")], format!("as {name}:3:6 says")),
+        (vec![set("cluster.file", &name), set("peer.listener", "x")], "`peer.listener`: `x` has no port".to_owned()),
+    ] {
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let error = refused(command(&data, &settings));
+        assert!(error.contains(&expected), "{settings:?}: {error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+    }
+    assert!(Broker::start(&data, &[]).stop().success());
+    let error = refused(command(&data, &[&set("cluster.file", &name)]));
+    assert!(error.contains("but `cluster.file` is of cluster x"), "{error}");
+}
+
+#[test]
 fn a_directory_that_has_lost_its_identity_is_refused_and_left_alone() {
     let directory = tempdir().expect("a directory");
     let broker = Broker::start(directory.path(), &[]);

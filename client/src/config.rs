@@ -226,6 +226,8 @@ pub struct ConsumerConfig {
     pub group_id: Option<String>,
     /// `group.instance.id`: a static member keeps its partitions over a restart (KIP-345).
     pub group_instance_id: Option<String>,
+    /// `client.rack`: where the consumer stands; a leader may send it to a follower there (KIP-392).
+    pub client_rack: Option<String>,
     /// `partition.assignment.strategy`, preferred first. All members of a group must share one.
     pub assignors: Vec<Assignor>,
     /// `auto.offset.reset`.
@@ -268,6 +270,7 @@ impl ConsumerConfig {
             client: ClientConfig::new(bootstrap),
             group_id: None,
             group_instance_id: None,
+            client_rack: None,
             assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
             offset_reset: OffsetReset::Latest,
             isolation: Isolation::ReadUncommitted,

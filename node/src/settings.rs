@@ -37,6 +37,12 @@ pub struct Settings {
     pub max_request_partition_size_limit: usize,
     /// How often segments are checked for removal (`log.retention.check.interval.ms`).
     pub retention_check_interval: Duration,
+    /// Bytes of sealed segments that are read per second to find what has rotted (`log.scrub.bytes.per.second`).
+    pub scrub_bytes_per_second: u64,
+    /// Connections with each other broker for partitions (`num.replica.fetchers`).
+    pub replica_fetchers: u8,
+    /// How long another broker may be silent (`peer.session.timeout.ms`).
+    pub peer_session_timeout: Duration,
     /// Settings of the group coordinators.
     pub group: GroupSettings,
     /// Settings of committed offsets.
@@ -133,6 +139,8 @@ impl Settings {
             broker_id: BrokerId(int(config.number("node.id"))),
             incarnation,
             log_dir,
+            replica_fetchers: u8::try_from(config.number("num.replica.fetchers")).unwrap_or(u8::MAX),
+            peer_session_timeout: millis("peer.session.timeout.ms"),
             auto_create_topics: config.flag("auto.create.topics.enable"),
             socket_request_max_bytes: size("socket.request.max.bytes"),
             max_in_flight_requests: size("connection.max.in.flight.requests"),
@@ -144,6 +152,7 @@ impl Settings {
             max_incremental_fetch_session_cache_slots: size("max.incremental.fetch.session.cache.slots"),
             max_request_partition_size_limit: size("max.request.partition.size.limit"),
             retention_check_interval: millis("log.retention.check.interval.ms"),
+            scrub_bytes_per_second: u64::try_from(config.number("log.scrub.bytes.per.second")).unwrap_or(0),
             group: GroupSettings {
                 min_session_timeout: millis("group.min.session.timeout.ms"),
                 max_session_timeout: millis("group.max.session.timeout.ms"),

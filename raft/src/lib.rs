@@ -83,8 +83,8 @@ pub use identity::{Peer, ReplicaKey};
 pub use invariants::Violation;
 pub use membership::ChangeBlocked;
 pub use message::{
-    Ack, BeginEpoch, Denial, EndEpoch, Envelope, Fenced, FetchBody, FetchRequest, FetchResponse, Message, VoteRequest,
-    VoteResponse,
+    Ack, BeginEpoch, Denial, EndEpoch, Envelope, Fenced, FetchBody, FetchRequest, FetchResponse, Message,
+    RepairRequest, RepairResponse, VoteRequest, VoteResponse,
 };
 pub use position::{Acknowledged, EpochStart, Position, Span};
 pub use raft::{Raft, Restored};

@@ -39,6 +39,31 @@ pub enum Message {
     FetchResponse(FetchResponse),
     /// A follower says what it holds durably, apart from its fetches.
     Ack(Ack),
+    /// A replica asks for committed records that have rotted in its log. It is between the hosts: no consensus sends or
+    /// takes it.
+    Repair(RepairRequest),
+    /// The answer, with the records beside it; without any, they cannot be had there.
+    RepairResponse(RepairResponse),
+}
+
+/// Asks for committed records, as they are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairRequest {
+    /// The asker's number for it.
+    pub token: u64,
+    /// Base offset of the first batch.
+    pub from: Offset,
+    /// The last batch ends at or below this offset.
+    pub upto: Offset,
+}
+
+/// Answers a [`RepairRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairResponse {
+    /// Number of the request.
+    pub token: u64,
+    /// Base offset of the first batch, as it was asked for.
+    pub from: Offset,
 }
 
 /// Asks for a vote (Raft 5.2, KIP-996).

@@ -48,6 +48,8 @@ impl Raft {
             Message::Fetch(request) => self.on_fetch(from, request, out),
             Message::FetchResponse(response) => self.on_fetch_response(from, response, out),
             Message::Ack(ack) => self.on_ack(from, &ack),
+            // What a host asks of another one.
+            Message::Repair(_) | Message::RepairResponse(_) => {}
         }
     }
 
@@ -177,6 +179,7 @@ impl Message {
             Self::Fetch(request) => request.epoch,
             Self::FetchResponse(response) => response.epoch,
             Self::Ack(ack) => ack.epoch,
+            Self::Repair(_) | Self::RepairResponse(_) => 0,
         }
     }
 }

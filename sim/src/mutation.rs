@@ -164,6 +164,9 @@ mod table {
         (Storage::JournalRotIsCut, Test("storage/src/journal/tests.rs: breaking_a_rule_of_the_journal_is_noticed")),
         (Storage::SnapshotNotFlushed, Simulator),
         (Storage::SnapshotNameNotSynced, Simulator),
+        (Storage::TakeAnyRepair, Test("storage/src/upkeep/tests.rs: a_broken_rule_of_repair_is_noticed")),
+        (Storage::RepairNotFlushed, Test("storage/src/upkeep/tests.rs: a_broken_rule_of_repair_is_noticed")),
+        (Storage::RepairTooLate, Test("storage/src/upkeep/tests.rs: a_broken_rule_of_repair_is_noticed")),
         (Storage::TruncVoidsNothing, Test("storage/src/qstate/tests.rs: breaking_a_rule_of_the_store_is_noticed")),
         (Storage::IncarnationNotFlushed, Simulator),
     ];
@@ -174,6 +177,12 @@ mod table {
         (Node::CommitBeforeVolatile, Simulator),
         (Node::TrustFailedFlush, Simulator),
         (Node::AcknowledgeDuplicateAtOnce, Simulator),
+        (
+            Node::CutBeforeRecovering,
+            Test("node/src/replica/tests/damage.rs: a_replica_that_forgets_its_damage_is_noticed"),
+        ),
+        (Node::ServeUnchecked, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
+        (Node::LeadDamaged, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
         (Node::AnswerMetadataBeforeDurable, Simulator),
         (Node::AnswerGroupBeforeCommit, Simulator),
     ];

@@ -22,6 +22,7 @@ mod qstate;
 mod record_batch;
 mod recovery;
 mod segment;
+mod upkeep;
 mod view;
 
 pub use builder::BatchBuilder;
@@ -35,8 +36,8 @@ pub use flusher::{StatsSnapshot, StorageThreads};
 pub use journal::{Journal, JournalError, JournalFlush, JournalOptions, JournalReport};
 pub use layout::{DataDir, DataDirError, Identity, METADATA_DIR, NewIdentity, QSTATE_DIR, TOPICS_DIR};
 pub use layout::{parse_partition_dir, partition_dir};
-pub use log::Truncation;
 pub use log::{AppendError, Appended, Log, LogConfig, LogError, Maintenance, PrepareJob, Prepared};
+pub use log::{CutDone, CutJob, Truncation};
 pub use poison::Poison;
 pub use producer_state::ProducerSummary;
 pub use qstate::{
@@ -47,4 +48,5 @@ pub use record_batch::{BatchError, BatchHeader, BatchLimits, HeaderError, Record
 pub use record_batch::{TimestampType, ValidBatches};
 pub use recovery::{Cut, Known, Recovery, Rot};
 pub use segment::OpenSegments;
+pub use upkeep::{Cause, Damage, Mend, Upkeep, UpkeepJob, UpkeepSnapshot, Upkept, Where, intact_prefix};
 pub use view::{ByTime, LogView, ReadError, Slice, WarmJob};

@@ -28,6 +28,12 @@ pub enum Mutation {
     NoDirectorySync,
     /// Producer snapshots above a cut are kept.
     KeepSnapshotsAboveCut,
+    /// A repair takes whatever records another replica sends.
+    TakeAnyRepair,
+    /// A repaired file takes its place before it is durable.
+    RepairNotFlushed,
+    /// A repaired file takes its place although the segment was cut or deleted meanwhile.
+    RepairTooLate,
     /// Whole records behind a torn one stay in a journal.
     JournalTailNotZeroed,
     /// Rot in a journal is taken for a torn tail.

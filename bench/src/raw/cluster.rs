@@ -30,6 +30,17 @@ pub(crate) struct Led {
     pub(crate) partitions: Vec<i32>,
 }
 
+/// Who leads a partition, and how many replicas it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartitionState {
+    /// The leader.
+    pub(crate) leader: i32,
+    /// Its replicas.
+    pub(crate) replicas: usize,
+    /// Those of them that are in sync.
+    pub(crate) in_sync: usize,
+}
+
 /// A cluster, by a connection to one of its brokers.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -67,14 +78,24 @@ impl Cluster {
 
     /// Creates a topic as `load` says; without effect when it is there already.
     pub(crate) fn create_topic(&mut self, name: &str, load: &Load) -> Result<(), BenchError> {
-        let configs = load
-            .topic_config
+        self.create_plain(name, load.partitions, load.replication_factor, &load.topic_config)
+    }
+
+    /// Creates a topic; without effect when it is there already.
+    pub(crate) fn create_plain(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        configs: &[(String, String)],
+    ) -> Result<(), BenchError> {
+        let configs = configs
             .iter()
             .map(|(key, value)| CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value))));
         let topic = CreatableTopic::default()
             .with_name(TopicName(text(name)))
-            .with_num_partitions(load.partitions)
-            .with_replication_factor(load.replication_factor)
+            .with_num_partitions(partitions)
+            .with_replication_factor(replication_factor)
             .with_configs(configs.collect());
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(TOPIC_TIMEOUT_MS);
         let answer = self.connection.call(&request, CREATE_TOPICS)?;
@@ -120,6 +141,18 @@ impl Cluster {
             }
             clock::sleep_until(clock::now_ns() + 20_000_000);
         }
+    }
+
+    /// The state of a partition; none while it has no leader.
+    pub(crate) fn state(&mut self, name: &str, partition: i32) -> Result<Option<PartitionState>, BenchError> {
+        let answer = self.metadata(name)?;
+        let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        let found = partitions.find(|found| found.partition_index == partition && found.leader_id.0 >= 0);
+        Ok(found.map(|found| PartitionState {
+            leader: found.leader_id.0,
+            replicas: found.replica_nodes.len(),
+            in_sync: found.isr_nodes.len(),
+        }))
     }
 
     fn metadata(&mut self, name: &str) -> Result<MetadataResponse, BenchError> {

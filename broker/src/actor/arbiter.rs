@@ -13,6 +13,7 @@ use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::MetadataEvent;
+use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Answer, Call, Caller, ConnectionId, ReplyTo};
 use millrace_types::{ErrorCode, TopicId, TopicPartition};
@@ -21,6 +22,7 @@ use super::connections::Connections;
 use super::countdown::Countdown;
 use super::mail::Mail;
 use super::parcel::Parcel;
+use super::peers::PeersDesk;
 use super::storage_port::StoragePort;
 use super::timers::Timers;
 use crate::shared::Shared;
@@ -46,6 +48,10 @@ pub(crate) struct Local {
     pub(crate) groups: RefCell<BTreeMap<i32, Rc<Mail<GroupEvent>>>>,
     /// The metadata store, if it is hosted here.
     pub(crate) metadata: OnceCell<Rc<Mail<MetadataEvent>>>,
+    /// The sessions with other brokers, if they are hosted here.
+    pub(crate) peers: OnceCell<Rc<PeersDesk>>,
+    /// What the replicas of this turn have for the sessions, which are hosted elsewhere.
+    for_peers: RefCell<Vec<PeersEvent>>,
     /// The replicas that go with their data when they have stopped.
     pub(crate) deleting: RefCell<BTreeSet<TopicPartition>>,
     /// Dropped when the broker stops and the last replica has stopped.
@@ -72,6 +78,8 @@ impl Local {
             replicas: RefCell::default(),
             groups: RefCell::default(),
             metadata: OnceCell::new(),
+            peers: OnceCell::new(),
+            for_peers: RefCell::default(),
             deleting: RefCell::default(),
             stopping: RefCell::default(),
             stopping_groups: RefCell::default(),
@@ -175,8 +183,37 @@ impl Local {
         }
     }
 
+    /// Takes what a replica, or the write-ahead store, has for the sessions with other brokers.
+    pub(crate) fn tell_peers(&self, event: PeersEvent) {
+        match self.peers.get() {
+            Some(desk) => desk.push(event),
+            None => self.for_peers.borrow_mut().push(event),
+        }
+    }
+
+    /// Hands the sessions what has come from other brokers, if they are hosted here.
+    pub(crate) fn take_arrivals(&self) {
+        if let Some(desk) = self.peers.get() {
+            desk.take_arrivals();
+        }
+    }
+
+    /// Hands events to replicas of this arbiter. What is for a replica that is not here is for nobody: it is told who is
+    /// heard when it is made, and asks for everything else itself. A replica has few exchanges under way with each other
+    /// one of its partition, which bounds what comes.
+    pub(crate) fn deliver_to_replicas(&self, events: Vec<(TopicPartition, ReplicaEvent)>) {
+        for (partition, event) in events {
+            if let Some(mail) = self.replica(&partition) {
+                mail.push(event);
+            }
+        }
+    }
+
     /// Lets the collected parcels leave. Calls that find no room are answered at once.
     pub(crate) fn send_outbox(&self) {
+        if !self.for_peers.borrow().is_empty() {
+            self.post(self.shared.placement.peers(), Parcel::Peers(self.for_peers.take()));
+        }
         for arbiter in 0..self.shared.placement.arbiters() {
             let mut batch = match self.outbox.borrow_mut().get_mut(arbiter) {
                 Some(batch) if !batch.is_empty() => std::mem::take(batch),
@@ -206,7 +243,9 @@ impl Local {
         let groups: usize = self.groups.borrow().values().map(|mail| mail.len()).sum();
         let metadata = self.metadata.get().map_or(0, |mail| mail.len());
         let counted = self.shared.counted(self.number);
-        counted.events.store(replicas + groups + metadata + self.connections.waiting(), Ordering::Relaxed);
+        let peers = self.peers.get().map_or(0, |desk| desk.waiting());
+        let waiting = replicas + groups + metadata + peers + self.connections.waiting();
+        counted.events.store(waiting, Ordering::Relaxed);
         counted.timers.store(self.timers.len(), Ordering::Relaxed);
         let load = self.connections.load();
         counted.requests.store(load.requests, Ordering::Relaxed);

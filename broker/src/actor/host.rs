@@ -37,6 +37,11 @@ pub(crate) trait Ports<C: Core>: 'static {
     /// The core is about to take `event`.
     fn took(&mut self, _event: &C::Event) {}
 
+    /// The event that ends a turn, whatever else waits.
+    fn last(&mut self) -> Option<C::Event> {
+        None
+    }
+
     /// Carries out one effect. What cannot be carried out goes back to the core through `mail` as the event that says
     /// so.
     fn carry_out(&mut self, effect: C::Effect, mail: &Rc<Mail<C::Event>>);
@@ -82,6 +87,12 @@ where
                 self.ports.carry_out(effect, &self.mail);
             }
             budget -= 1;
+        }
+        if let Some(event) = self.ports.last() {
+            self.core.step(now, event, &mut self.effects);
+            for effect in self.effects.drain(..) {
+                self.ports.carry_out(effect, &self.mail);
+            }
         }
         let mut after = self.ports.end_turn(&self.core);
         if after == After::Stop {

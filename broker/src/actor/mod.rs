@@ -5,7 +5,8 @@
 //!                         |
 //!   socket <-> connection |-> partition -> storage threads
 //!                         |-> group coordinator
-//!                         `-> metadata store (arbiter 0)
+//!                         |-> metadata store (arbiter 0)
+//!                         `-> sessions with other brokers (the last arbiter) <-> peer thread
 //! ```
 
 pub(crate) mod arbiter;
@@ -22,6 +23,7 @@ mod mail;
 mod metadata;
 pub(crate) mod parcel;
 mod partition;
+pub(crate) mod peers;
 pub(crate) mod placement;
 mod router;
 mod storage_port;

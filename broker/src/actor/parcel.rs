@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_node::replica::Promises;
+use millrace_node::peers::PeersEvent;
+use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Answer, Call, Caller, ReplyTo};
-use millrace_storage::{DiskError, Log, LogConfig, LogError, Prepared, Recovery};
+use millrace_storage::{CutDone, DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart, Upkept};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::local::LocalRequest;
@@ -37,6 +38,10 @@ pub(crate) enum Parcel {
         /// What came back.
         answer: Answer,
     },
+    /// What replicas of one turn have for the sessions with other brokers, in its order.
+    Peers(Vec<PeersEvent>),
+    /// What the sessions have for replicas, in its order.
+    Replicas(Vec<(TopicPartition, ReplicaEvent)>),
     /// An order to the arbiter itself.
     Order(Order),
 }
@@ -69,6 +74,8 @@ pub(crate) enum Order {
     StopConnections(Countdown),
     /// Close the connections, whatever they wait for.
     KillConnections,
+    /// To the arbiter of the sessions with other brokers: hand over to the sockets what was said before.
+    DrainPeers(Countdown),
     /// Stop the coordinators, which still call their replicas.
     StopGroups(Countdown),
     /// Stop the replicas.
@@ -131,12 +138,42 @@ pub(crate) enum Completion {
         /// What was made.
         prepared: Prepared,
     },
+    /// A piece of upkeep of a replica's log is done.
+    Upkept {
+        /// The partition.
+        partition: TopicPartition,
+        /// What came of it.
+        upkept: Box<Upkept>,
+    },
     /// A cold range was read in.
     Warmed {
         /// Who asked.
         caller: Caller,
         /// The caller's number for it.
         token: u64,
+    },
+    /// A replica's log was cut, or could not be.
+    CutApplied {
+        /// The partition.
+        partition: TopicPartition,
+        /// What came of it.
+        done: Box<CutDone>,
+    },
+    /// A cold range that a replica has records for followers in was read in.
+    ReplicaWarmed {
+        /// The partition.
+        partition: TopicPartition,
+        /// The replica's number for it.
+        token: u64,
+    },
+    /// A start of another broker that was seen.
+    Remembered {
+        /// The number that the sessions have for it.
+        token: u64,
+        /// The start.
+        seen: SeenStart,
+        /// What came of it.
+        result: Result<(), DiskError>,
     },
     /// Records of the metadata store.
     Persisted {

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millrace_metadata::CONSUMER_OFFSETS;
+use millrace_metadata::{CONSUMER_OFFSETS, Image, Topic};
 use millrace_node::group::GroupEvent;
+use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, log_config, min_in_sync};
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
-use millrace_types::{ErrorCode, TopicPartition};
+use millrace_types::{BrokerId, ErrorCode, LeaderEpoch, TopicPartition};
 
 use super::arbiter::Local;
 use super::countdown::Countdown;
@@ -44,17 +45,46 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         recovery,
         me: Peer { key, incarnation: settings.incarnation },
         promises,
-        first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]),
+        first: Configuration::first(voters(&image, topic, partition, key)),
         min_in_sync: min_in_sync(&topic.settings),
         check_interval: settings.retention_check_interval,
+        session_timeout: settings.peer_session_timeout,
+        room: Arc::clone(&shared.room),
     });
     let view = core.view();
     let mail = Rc::new(Mail::new(local.timers.slot(), || ReplicaEvent::Timer));
     local.replicas.borrow_mut().insert(partition, Rc::clone(&mail));
+    let has_peers = shared.members.is_some();
+    if has_peers {
+        local.tell_peers(PeersEvent::Hosted(partition));
+    }
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
-    let ports = ReplicaPorts { partition, local: Rc::clone(local), view, led: false, told: 0, stopped: false };
-    Host::start(core, ports, mail, Rc::clone(local));
+    let local = Rc::clone(local);
+    let ports = ReplicaPorts {
+        partition,
+        local,
+        view,
+        has_peers,
+        leader: None,
+        led: false,
+        told: 0,
+        coordinates: false,
+        stopped: false,
+    };
+    let local = Rc::clone(&ports.local);
+    Host::start(core, ports, mail, local);
+}
+
+/// The members of a partition that nobody has changed: its replicas, each with the directory that its broker registered.
+fn voters(image: &Image, topic: &Topic, partition: TopicPartition, me: ReplicaKey) -> Vec<Voter> {
+    let number = usize::try_from(partition.partition).unwrap_or(usize::MAX);
+    let replicas = topic.partitions.get(number).map_or(&[][..], |assignment| &assignment.replicas);
+    let key = |broker: &BrokerId| match image.broker(*broker) {
+        _ if *broker == me.broker => Some(me),
+        known => known.map(|known| ReplicaKey { broker: *broker, directory: known.directory }),
+    };
+    replicas.iter().filter_map(key).map(|key| Voter { key, role: VoterRole::Data }).collect()
 }
 
 /// Stops a replica; its data goes when it has stopped.
@@ -97,10 +127,16 @@ struct ReplicaPorts {
     partition: TopicPartition,
     local: Rc<Local>,
     view: Arc<PartitionView>,
-    /// Whether the metadata store knows that the replica has a leader epoch.
+    /// Whether there are other brokers.
+    has_peers: bool,
+    /// The leader and the epoch that the sessions with other brokers know.
+    leader: Option<(BrokerId, LeaderEpoch)>,
+    /// Whether the metadata store knows that the partition has a leader.
     led: bool,
     /// What of the view's changes the partition's group coordinator has been told.
     told: u64,
+    /// Whether the coordinator that keeps its state here was started.
+    coordinates: bool,
     stopped: bool,
 }
 
@@ -121,16 +157,26 @@ impl ReplicaPorts {
 
     /// Tells those who wait for it that the partition has a leader, once.
     fn announce(&mut self) {
-        if self.led || self.view.leader_epoch().is_none() {
+        if self.led && self.coordinates && !self.has_peers {
             return;
         }
-        self.led = true;
-        self.local.shared.starting.sub();
-        let metadata = self.local.shared.placement.metadata();
-        self.local.post(metadata, Parcel::Order(Order::ReplicaLed(self.partition)));
-        let image = self.local.shared.node.directory.image();
-        if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic) {
-            group_coordinator::start(&self.local, &self.view);
+        let leader = self.view.leader();
+        if leader != self.leader && self.has_peers {
+            self.local.tell_peers(PeersEvent::Leader(self.partition));
+        }
+        self.leader = leader;
+        if !self.led && leader.is_some() {
+            self.led = true;
+            self.local.shared.starting.sub();
+            let metadata = self.local.shared.placement.metadata();
+            self.local.post(metadata, Parcel::Order(Order::ReplicaLed(self.partition)));
+        }
+        if !self.coordinates && self.view.leader_epoch().is_some() {
+            self.coordinates = true;
+            let image = self.local.shared.node.directory.image();
+            if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic) {
+                group_coordinator::start(&self.local, &self.view);
+            }
         }
     }
 }
@@ -142,8 +188,15 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::Put { token, records } => local.storage.put(partition, token, records),
             ReplicaEffect::Flush(work) => local.storage.flush(partition, work),
             ReplicaEffect::Prepare(job) => local.storage.prepare(partition, job),
+            ReplicaEffect::Upkeep(job) => local.storage.upkeep(partition, job),
             ReplicaEffect::Run(job) => local.storage.run(job),
+            ReplicaEffect::Cut(job) => local.storage.cut(partition, job),
+            ReplicaEffect::Warm { token, job } => local.storage.warm_replica(partition, token, job),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
+            ReplicaEffect::Send { to, message, records, catch_up } if self.has_peers => {
+                local.shared.room.leave(to.broker, records.len());
+                local.tell_peers(PeersEvent::Send { partition, to, message, records, catch_up });
+            }
             // A message may be lost, and nobody is there to take it.
             ReplicaEffect::Send { to, .. } => {
                 tracing::error!(%partition, %to, "a replica without peers has sent a message")
@@ -171,6 +224,9 @@ impl Ports<Replica> for ReplicaPorts {
         }
         self.local.shared.node.directory.withdraw(&self.partition);
         self.local.replicas.borrow_mut().remove(&self.partition);
+        if self.has_peers {
+            self.local.tell_peers(PeersEvent::Unhosted(self.partition));
+        }
         if deleted {
             remove(&self.local, self.partition);
         }

@@ -39,6 +39,11 @@ impl Placement {
         0
     }
 
+    /// The arbiter of the sessions with other brokers: not that of the metadata store, where there are two.
+    pub(crate) const fn peers(self) -> usize {
+        self.arbiters - 1
+    }
+
     /// The arbiter of a connection, which its number says.
     pub(crate) fn connection(self, id: ConnectionId) -> usize {
         usize::try_from(id.0 % self.arbiters as u64).unwrap_or(0)

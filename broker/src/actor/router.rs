@@ -13,7 +13,7 @@ use millrace_node::{Caller, min_in_sync};
 use super::arbiter::Local;
 use super::inbox::Arrivals;
 use super::parcel::{Completion, Order, Parcel};
-use super::{connection, group_coordinator, local_connection, partition, supervisor};
+use super::{connection, group_coordinator, local_connection, partition, peers, supervisor};
 
 /// Completions handled before parcels get their turn.
 const COMPLETIONS_PER_TURN: usize = 1_024;
@@ -57,6 +57,7 @@ impl Router {
             }
             Completion::Put { partition, token, result } => replica(partition, ReplicaEvent::PutDone { token, result }),
             Completion::Prepared { partition, prepared } => replica(partition, ReplicaEvent::Prepared(prepared)),
+            Completion::Upkept { partition, upkept } => replica(partition, ReplicaEvent::Upkept(*upkept)),
             Completion::Warmed { caller: Caller::Connection(id), token } => {
                 if let Some(mail) = local.connections.mail(id) {
                     mail.push(ConnectionEvent::Warmed { token });
@@ -68,6 +69,9 @@ impl Router {
                 }
             }
             Completion::Warmed { caller: Caller::Metadata, .. } => {}
+            Completion::CutApplied { partition, done } => replica(partition, ReplicaEvent::CutApplied(*done)),
+            Completion::ReplicaWarmed { partition, token } => replica(partition, ReplicaEvent::Warmed { token }),
+            Completion::Remembered { token, seen, result } => peers::remembered(local, token, seen, result),
             Completion::Persisted { token, result } => {
                 if let Some(mail) = local.metadata.get() {
                     mail.push(MetadataEvent::Persisted { token, result });
@@ -85,6 +89,8 @@ impl Router {
                 Parcel::Call { from, call } => self.local.deliver(from, call),
                 Parcel::Cancel { from, partition } => self.local.cancel(from, partition),
                 Parcel::Answer { to, answer } => self.local.deliver_answer(to, answer),
+                Parcel::Peers(events) => events.into_iter().for_each(|event| self.local.tell_peers(event)),
+                Parcel::Replicas(events) => self.local.deliver_to_replicas(events),
                 Parcel::Order(order) => self.obey(order),
             }
         }
@@ -115,6 +121,11 @@ impl Router {
                 local.count();
                 drop(countdown);
             }
+            Order::DrainPeers(countdown) => {
+                if let Some(desk) = local.peers.get() {
+                    desk.drain(countdown);
+                }
+            }
             Order::StopConnections(countdown) => local.connections.stop(countdown),
             Order::KillConnections => local.connections.kill(),
             Order::StopGroups(countdown) => group_coordinator::stop_all(local, countdown),
@@ -136,6 +147,7 @@ impl StreamHandler<()> for Router {
     fn handle(&mut self, (): (), _context: &mut Self::Context) {
         let more = self.completions();
         self.parcels();
+        self.local.take_arrivals();
         self.local.send_outbox();
         if more {
             self.local.shared.inbox(self.local.number).wake();

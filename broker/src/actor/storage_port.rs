@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use metrics::Gauge;
 use millrace_node::Caller;
-use millrace_storage::{FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, StorageHandle, StorageJob, WarmJob};
+use millrace_storage::{
+    CutJob, FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, SeenStart, StorageHandle, StorageJob, UpkeepJob,
+    WarmJob,
+};
 use millrace_types::TopicPartition;
 use parking_lot::Mutex;
 
@@ -32,6 +35,10 @@ enum Work {
         partition: TopicPartition,
         token: u64,
         records: Vec<QRecord>,
+    },
+    Remember {
+        token: u64,
+        seen: SeenStart,
     },
     /// The job is taken out by the storage thread that runs it; a refused one stays.
     Run(Arc<Mutex<Option<StorageJob>>>),
@@ -63,11 +70,24 @@ impl StoragePort {
         self.submit(Work::Put { partition, token, records });
     }
 
+    /// Remembers a start of another broker; completes as [`Completion::Remembered`].
+    pub(crate) fn remember(self: &Rc<Self>, token: u64, seen: SeenStart) {
+        self.submit(Work::Remember { token, seen });
+    }
+
     /// Allocates ahead; completes as [`Completion::Prepared`].
     pub(crate) fn prepare(self: &Rc<Self>, partition: TopicPartition, job: PrepareJob) {
         let inbox = Arc::clone(&self.inbox);
         self.run(StorageJob::new("prepare", move || {
             inbox.complete(Completion::Prepared { partition, prepared: job.run() });
+        }));
+    }
+
+    /// Looks at a sealed segment, or repairs it; completes as [`Completion::Upkept`].
+    pub(crate) fn upkeep(self: &Rc<Self>, partition: TopicPartition, job: UpkeepJob) {
+        let inbox = Arc::clone(&self.inbox);
+        self.run(StorageJob::new("upkeep", move || {
+            inbox.complete(Completion::Upkept { partition, upkept: Box::new(job.run()) });
         }));
     }
 
@@ -77,6 +97,23 @@ impl StoragePort {
         self.run(StorageJob::new("warm", move || {
             job.run();
             inbox.complete(Completion::Warmed { caller, token });
+        }));
+    }
+
+    /// Cuts a replica's log; completes as [`Completion::CutApplied`].
+    pub(crate) fn cut(self: &Rc<Self>, partition: TopicPartition, job: CutJob) {
+        let inbox = Arc::clone(&self.inbox);
+        self.run(StorageJob::new("cut", move || {
+            inbox.complete(Completion::CutApplied { partition, done: Box::new(job.run()) });
+        }));
+    }
+
+    /// Reads a cold range for a replica; completes as [`Completion::ReplicaWarmed`].
+    pub(crate) fn warm_replica(self: &Rc<Self>, partition: TopicPartition, token: u64, job: WarmJob) {
+        let inbox = Arc::clone(&self.inbox);
+        self.run(StorageJob::new("warm", move || {
+            job.run();
+            inbox.complete(Completion::ReplicaWarmed { partition, token });
         }));
     }
 
@@ -131,6 +168,11 @@ impl StoragePort {
                 let (partition, token) = (*partition, *token);
                 let done = Box::new(move |result| inbox.complete(Completion::Put { partition, token, result }));
                 self.handle.put(records.clone(), done)
+            }
+            Work::Remember { token, seen } => {
+                let (token, seen) = (*token, *seen);
+                let done = Box::new(move |result| inbox.complete(Completion::Remembered { token, seen, result }));
+                self.handle.put(vec![QRecord::Seen(seen)], done)
             }
             Work::Run(job) => {
                 let name = job.lock().as_ref().map_or("job", StorageJob::name);

@@ -77,6 +77,7 @@ impl Supervisor {
             .into_iter()
             .map(|mut create| {
                 create.config.open_segments = local.shared.open_segments.clone();
+                create.config.upkeep = local.shared.upkeep.clone();
                 let remembered = self.remembered.remove(&create.partition).unwrap_or_default();
                 (create, remembered)
             })
@@ -103,6 +104,7 @@ impl Supervisor {
     /// Gives a replica other settings.
     pub(crate) fn configure(&self, local: &Local, partition: TopicPartition, mut config: LogConfig) {
         config.open_segments = local.shared.open_segments.clone();
+        config.upkeep = local.shared.upkeep.clone();
         order(local, partition, Order::ConfigureReplica(partition, Box::new(config)));
     }
 }

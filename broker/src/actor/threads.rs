@@ -8,9 +8,10 @@ use millrace_node::metadata_store::MetadataStore;
 
 use super::arbiter::Local;
 use super::journal_thread::JournalThread;
-use super::metadata;
+use super::peers::Sessions;
 use super::router::Router;
 use super::supervisor::Supervisor;
+use super::{metadata, peers};
 use crate::shared::Shared;
 
 /// The arbiters of a broker.
@@ -28,20 +29,25 @@ pub(crate) struct Metadata {
 }
 
 impl Arbiters {
-    /// Starts as many arbiters as `shared` has inboxes, and the metadata store on its own.
+    /// Starts as many arbiters as `shared` has inboxes, the metadata store on its own, and the sessions with other brokers
+    /// on theirs.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub(crate) fn start(shared: &Arc<Shared>, metadata: Metadata) -> io::Result<Self> {
+    pub(crate) fn start(shared: &Arc<Shared>, metadata: Metadata, mut sessions: Option<Sessions>) -> io::Result<Self> {
         let mut arbiters = Vec::new();
         let mut metadata = Some(metadata);
         for number in 0..shared.placement.arbiters() {
             let arbiter = Arbiter::try_new()?;
             let shared = Arc::clone(shared);
             let hosted = if number == shared.placement.metadata() { metadata.take() } else { None };
+            let sessions = if number == shared.placement.peers() { sessions.take() } else { None };
             let alive = arbiter.spawn_fn(move || {
                 let local = Local::new(number, shared);
                 Router::start(std::rc::Rc::clone(&local));
+                if let Some(sessions) = sessions {
+                    peers::start(&local, sessions);
+                }
                 if let Some(Metadata { store, journal, supervisor }) = hosted {
                     metadata::start(&local, store, journal, supervisor);
                 }

@@ -27,6 +27,12 @@ pub struct ServeArgs {
     /// The broker's number in its cluster [default: 1].
     #[arg(long, value_name = "NUMBER")]
     pub broker_id: Option<String>,
+    /// A TOML file that names the brokers of the cluster; without it the broker is alone.
+    #[arg(long, value_name = "FILE")]
+    pub cluster_file: Option<String>,
+    /// Address that other brokers reach this one at, as host:port [default: as in the cluster file].
+    #[arg(long, value_name = "ADDRESS")]
+    pub peer: Option<String>,
     /// A TOML file with configuration keys.
     #[arg(long, value_name = "FILE", env = "MILLRACE_CONFIG")]
     pub config: Option<PathBuf>,
@@ -48,6 +54,8 @@ impl ServeArgs {
             ("--admin", "admin.listener", &self.admin),
             ("--data-dir", "log.dir", &self.data_dir),
             ("--broker-id", "node.id", &self.broker_id),
+            ("--cluster-file", "cluster.file", &self.cluster_file),
+            ("--peer", "peer.listener", &self.peer),
         ];
         for (flag, key, value) in single {
             if let Some(value) = value {

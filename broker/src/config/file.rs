@@ -1,12 +1,12 @@
 //! Keys from a TOML file: `num.partitions = 3`, or `partitions = 3` under `[num]`, which TOML holds to be the same.
 
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::layers::Values;
+use super::place::Source;
 use crate::error::StartError;
 
 /// Sets every key of the file.
@@ -22,43 +22,28 @@ pub(super) fn parse(name: &str, text: &str, values: &mut Values) -> Result<(), S
         place: file.place(&error.span().unwrap_or(0..0)),
         reason: error.message().to_owned(),
     })?;
-    file.table("", table.get_ref(), values)
+    set(file, "", table.get_ref(), values)
 }
 
-struct Source<'a> {
-    name: &'a str,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    fn table(&self, prefix: &str, table: &DeTable<'_>, values: &mut Values) -> Result<(), StartError> {
-        for (key, value) in table {
-            let name =
-                if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
-            match value.get_ref() {
-                DeValue::Table(table) => self.table(&name, table, values)?,
-                scalar => {
-                    let place = self.place(&key.span());
-                    match text(scalar) {
-                        Some(value) => values.set(&name, &value, place)?,
-                        None => {
-                            let reason = format!("`{name}` is a {}, which no key takes", scalar.type_str());
-                            return Err(StartError::ConfigSyntax { place, reason });
-                        }
+/// Sets every key of a table and of the tables in it.
+fn set(file: Source<'_>, prefix: &str, table: &DeTable<'_>, values: &mut Values) -> Result<(), StartError> {
+    for (key, value) in table {
+        let name = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        match value.get_ref() {
+            DeValue::Table(table) => set(file, &name, table, values)?,
+            scalar => {
+                let place = file.place(&key.span());
+                match text(scalar) {
+                    Some(value) => values.set(&name, &value, place)?,
+                    None => {
+                        let reason = format!("`{name}` is a {}, which no key takes", scalar.type_str());
+                        return Err(StartError::ConfigSyntax { place, reason });
                     }
                 }
             }
         }
-        Ok(())
     }
-
-    /// File, line and column of a span, counted from 1.
-    fn place(&self, span: &Range<usize>) -> String {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        format!("{}:{line}:{column}", self.name)
-    }
+    Ok(())
 }
 
 /// A value as the table of keys takes it: an array is a list.

@@ -3,10 +3,13 @@
 //! Which keys there are, their types and defaults is one table, in the metadata crate. A key or value that the table
 //! refuses is named with the place where it stands.
 
+mod cluster_file;
 mod environment;
 mod file;
 mod layers;
 mod listeners;
+mod members;
+mod place;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,7 @@ use crate::net::address::ListenerAddress;
 use layers::Values;
 
 pub use listeners::Advertised;
+pub use members::{Member, MemberRole, Members, PeerAddress};
 
 /// Arbiters that are started when the configuration leaves it to the broker. More cores than two are shared with
 /// storage threads, the admin interface and the kernel's network work.
@@ -54,6 +58,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Threads that serve connections and partitions.
     pub arbiters: usize,
+    /// The brokers of the cluster; `None` for a broker that is alone.
+    pub members: Option<Members>,
 }
 
 impl Config {
@@ -86,6 +92,7 @@ impl Config {
             admin: admin(&broker)?,
             data_dir: Path::new(&broker.value("log.dir").unwrap_or_default()).to_owned(),
             arbiters,
+            members: members::of(&broker)?,
             listeners,
             advertised,
             broker,

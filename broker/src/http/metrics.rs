@@ -9,7 +9,7 @@ use actix_web::web::Data;
 use actix_web::{HttpResponse, get};
 use metrics::{counter, gauge};
 use millrace_node::metadata_store::MAX_QUEUED;
-use millrace_storage::mapped_count;
+use millrace_storage::{Cause, mapped_count};
 use millrace_types::TopicPartition;
 
 use super::State;
@@ -18,6 +18,7 @@ use crate::actor::countdown::countdown;
 use crate::actor::inbox::{COMPLETION_BOUND, PARCEL_BOUND};
 use crate::actor::parcel::{Order, Parcel};
 use crate::metrics::{self as names, figure};
+use crate::peer::handoff::ORDER_BOUND;
 use crate::shared::{Counted, Shared};
 
 /// Topics whose sizes are shown; the figures of a broker with more would be too many for whoever scrapes them.
@@ -39,6 +40,8 @@ pub(crate) async fn render(state: Data<State>) -> HttpResponse {
     let _late = tokio::time::timeout(SAMPLE_TIMEOUT, done.wait()).await;
     sample(&state.shared);
     sample_storage(&state.shared);
+    sample_upkeep(&state.shared);
+    sample_peers(&state.shared);
     let mut text = state.recorder.render();
     // Written by hand, since a gauge of a deleted topic would stay for ever.
     topic_sizes(&state.shared, &mut text);
@@ -103,6 +106,38 @@ fn sample_storage(shared: &Shared) {
     counter!(names::STORAGE_FLUSH_MICROS).absolute(stats.flush_micros);
     counter!(names::STORAGE_FLUSHED_FILES).absolute(stats.grouped_files);
     counter!(names::STORAGE_FLUSHES).absolute(stats.grouped_jobs);
+}
+
+fn sample_upkeep(shared: &Shared) {
+    let upkeep = shared.upkeep.snapshot();
+    counter!(names::LOG_SCRUBBED_BYTES).absolute(upkeep.scrubbed_bytes);
+    let tallies = upkeep.found.into_iter().zip(upkeep.repaired);
+    for (cause, ((found, found_bytes), (repaired, repaired_bytes))) in Cause::ALL.into_iter().zip(tallies) {
+        let cause = cause.name();
+        counter!(names::LOG_DAMAGE_FOUND, "cause" => cause).absolute(found);
+        counter!(names::LOG_DAMAGE_FOUND_BYTES, "cause" => cause).absolute(found_bytes);
+        counter!(names::LOG_DAMAGE_REPAIRED, "cause" => cause).absolute(repaired);
+        counter!(names::LOG_DAMAGE_REPAIRED_BYTES, "cause" => cause).absolute(repaired_bytes);
+    }
+}
+
+fn sample_peers(shared: &Shared) {
+    let Some((orders, arrivals)) = &shared.peer_queues else { return };
+    gauge!(names::PEER_ORDERS).set(figure(orders.len()));
+    gauge!(names::PEER_ORDERS_BOUND).set(figure(ORDER_BOUND));
+    gauge!(names::PEER_ARRIVALS).set(figure(arrivals.len()));
+    let report = shared.peer_report();
+    gauge!(names::PEER_WAITING_REPLICAS).set(figure(report.waiting));
+    for (broker, status) in &report.sessions {
+        let broker = broker.to_string();
+        gauge!(names::PEER_UP, "broker" => broker.clone()).set(if status.session.is_some() { 1.0 } else { 0.0 });
+        gauge!(names::PEER_QUEUED, "broker" => broker.clone()).set(figure(status.queued_messages));
+        gauge!(names::PEER_QUEUED_BYTES, "broker" => broker.clone()).set(figure(status.queued_bytes));
+        counter!(names::PEER_SESSIONS, "broker" => broker.clone()).absolute(status.sessions);
+        counter!(names::PEER_RESETS, "broker" => broker.clone()).absolute(status.resets);
+        counter!(names::PEER_DROPPED, "broker" => broker.clone()).absolute(status.dropped);
+        counter!(names::PEER_OVERFLOWS, "broker" => broker).absolute(status.overflows);
+    }
 }
 
 fn topic_sizes(shared: &Shared, text: &mut String) {

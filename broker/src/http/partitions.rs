@@ -4,6 +4,7 @@ use actix_web::get;
 use actix_web::web::{Data, Json, Path};
 use kafka_protocol::messages::ListOffsetsRequest;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use millrace_types::TopicPartition;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -34,6 +35,9 @@ pub(crate) struct Partition {
     log_start_offset: Option<i64>,
     /// The offset behind the last record that consumers see; `null` while there is no leader.
     high_watermark: Option<i64>,
+    /// Offsets of this broker's replica that are damaged and wait for their repair: the first of each range, and the one
+    /// behind its last.
+    damaged: Vec<[i64; 2]>,
 }
 
 /// The partitions of a topic.
@@ -56,10 +60,19 @@ pub(crate) async fn list(state: Data<State>, name: Path<String>) -> Result<Json<
             in_sync_replicas: partition.isr_nodes.iter().map(|broker| broker.0).collect(),
             log_start_offset: earliest.get(&partition.partition_index).copied(),
             high_watermark: latest.get(&partition.partition_index).copied(),
+            damaged: damaged(&state, &name, partition.partition_index),
         })
         .collect();
     partitions.sort_by_key(|partition| partition.partition);
     Ok(Json(partitions))
+}
+
+/// What is damaged of this broker's replica, if it has one.
+fn damaged(state: &State, topic: &str, partition: i32) -> Vec<[i64; 2]> {
+    let directory = &state.shared.node.directory;
+    let image = directory.image();
+    let view = image.topic(topic).and_then(|topic| directory.partition(&TopicPartition::new(topic.id, partition)));
+    view.map_or_else(Vec::new, |view| view.log.damaged().into_iter().map(|range| [range.start, range.end]).collect())
 }
 
 /// The offsets at `timestamp` of those partitions that can tell.

@@ -35,6 +35,9 @@ pub enum AddressError {
     /// The name has other characters than letters, digits, `_` and `-`.
     #[error("`{0}`: a listener's name is made of letters, digits, _ and -")]
     BadName(String),
+    /// A listener's name stands where none is known.
+    #[error("`{0}`: a listener's name is of no use here; write host:port")]
+    Named(String),
     /// The host is empty where a client needs one.
     #[error("`{0}` has no host, but clients need one to connect to")]
     NoHost(String),

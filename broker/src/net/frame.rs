@@ -26,7 +26,7 @@ pub(crate) enum FrameError {
     #[error("a frame of {0} bytes")]
     Impossible(i32),
     /// The length prefix is above `socket.request.max.bytes`.
-    #[error("a frame of {length} bytes, above socket.request.max.bytes = {max}")]
+    #[error("a frame of {length} bytes, where {max} are allowed")]
     TooLarge {
         /// As announced.
         length: usize,
@@ -59,6 +59,16 @@ impl FrameReader {
         self.longest = self.longest.max(4 + length);
         self.buffer.advance(4);
         Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+
+    /// Refuses frames above `max` bytes from now on.
+    pub(crate) fn limit(&mut self, max: usize) {
+        self.max = max;
+    }
+
+    /// The length prefix of the frame that arrives, when it is there.
+    pub(crate) fn prefix(&self) -> Option<[u8; 4]> {
+        self.buffer.first_chunk::<4>().copied()
     }
 
     /// Whether a frame has begun to arrive and is not whole.

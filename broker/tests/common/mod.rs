@@ -2,6 +2,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::expect_used, reason = "a test ends where an expectation fails")]
 
+pub mod cluster;
+pub mod numbers;
+pub mod proxy;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -78,8 +82,22 @@ impl Broker {
 
     /// Sends SIGTERM.
     pub fn signal(&self) {
+        self.send(rustix::process::Signal::TERM);
+    }
+
+    /// Halts the process: it does nothing and is not gone.
+    pub fn pause(&self) {
+        self.send(rustix::process::Signal::STOP);
+    }
+
+    /// Lets a halted process go on.
+    pub fn resume(&self) {
+        self.send(rustix::process::Signal::CONT);
+    }
+
+    fn send(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.0.id()).expect("a pid")).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
     /// Whether the process runs.
@@ -137,7 +155,11 @@ pub struct Starting {
 impl Starting {
     /// Starts a broker on `directory` that will listen on `address`.
     pub fn begin(address: &str, directory: &Path, settings: &[&str]) -> Self {
-        let mut command = command_at(address, directory, settings);
+        Self::run(command_at(address, directory, settings))
+    }
+
+    /// Starts the broker that the command says.
+    pub fn run(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().expect("the binary runs"));
         let stdout = process.0.stdout.take().expect("piped");
@@ -179,7 +201,8 @@ impl Starting {
         Ok(Broker { process: self.process, address: listener, admin, banner: self.banner, log: self.log })
     }
 
-    fn give_up(mut self) -> ! {
+    /// Fails with what the broker has said.
+    pub fn give_up(mut self) -> ! {
         panic!("the broker is not ready: {:?}, said {:?}", self.process.0.try_wait(), self.banner)
     }
 }
@@ -215,7 +238,8 @@ pub fn command(directory: &Path, settings: &[&str]) -> Command {
     command_at("127.0.0.1:0", directory, settings)
 }
 
-fn command_at(address: &str, directory: &Path, settings: &[&str]) -> Command {
+/// The same, listening on `address`.
+pub fn command_at(address: &str, directory: &Path, settings: &[&str]) -> Command {
     let mut command = program();
     command.args(["serve", "--listen", address, "--admin", "127.0.0.1:0", "--set", "log.level=warn"]);
     command.arg("--data-dir").arg(directory).stdin(Stdio::null());

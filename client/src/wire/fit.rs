@@ -22,6 +22,10 @@ pub(crate) fn fit(request: &mut RequestKind, version: i16) {
                     topic.partitions.iter_mut().for_each(|partition| partition.current_leader_epoch = -1);
                 }
             }
+            // Before version 11 leaders alone were fetched from.
+            if version < 11 {
+                fetch.rack_id = Default::default();
+            }
             if version >= 15 {
                 fetch.replica_id = BrokerId(-1);
             }

@@ -54,6 +54,12 @@ pub const BROKER_KEYS: &[Key] = &[
         "Where the broker stands; replicas of a partition are spread over racks.",
     ),
     key(
+        "cluster.file",
+        Kind::Text(None, Valid::NotEmpty),
+        "A TOML file that names the cluster and every broker in it; without it the broker is alone.",
+    )
+    .decided_at_start(),
+    key(
         "connection.max.in.flight.requests",
         int(1, 64),
         "How many requests of one connection are taken before the first of them is answered.",
@@ -118,6 +124,12 @@ pub const BROKER_KEYS: &[Key] = &[
     )
     .unit(Unit::Millis),
     key(
+        "log.scrub.bytes.per.second",
+        long(0, 4_194_304),
+        "How fast all sealed segments together are read over and over, to find bytes that have rotted before someone needs them; 0 for not at all. What is found is fetched again from another replica.",
+    )
+    .unit(Unit::Bytes),
+    key(
         "log.segment.initial.bytes",
         int(4096, 65_536),
         "The first allocation of a segment; it doubles up to segment.bytes as the segment fills.",
@@ -144,6 +156,11 @@ pub const BROKER_KEYS: &[Key] = &[
         .decided_at_start(),
     key("num.network.threads", int(0, 0), "Threads that serve connections and partitions; 0 for about one per CPU."),
     key("num.partitions", int(1, 1), "Partitions of a topic that is created automatically or without a number."),
+    key(
+        "num.replica.fetchers",
+        Kind::Int(Number { default: Some(2), min: 1, max: 64 }),
+        "Connections with each other broker for partitions, beside one for replicas that are far behind; of two brokers the one with the smaller number decides.",
+    ),
     key("offset.metadata.max.bytes", int(0, 4_096), "The longest text a client may keep with a committed offset.")
         .unit(Unit::Bytes),
     key(
@@ -173,6 +190,18 @@ pub const BROKER_KEYS: &[Key] = &[
         "The topic key segment.bytes of __consumer_offsets; read when it is created.",
     )
     .unit(Unit::Bytes),
+    key(
+        "peer.listener",
+        Kind::Text(None, Valid::NotEmpty),
+        "The address other brokers reach this one at, as host:port; it is the one that 'cluster.file' says, or an empty host with its port.",
+    )
+    .decided_at_start(),
+    key(
+        "peer.session.timeout.ms",
+        Kind::Int(Number { default: Some(400), min: 100, max: 60_000 }),
+        "How long another broker may be silent before its partitions get other leaders; a quarter of it is how often each says that it lives.",
+    )
+    .unit(Unit::Millis),
     key(
         "producer.ids.max.per.partition",
         int(1, 100_000),

@@ -48,3 +48,6 @@ pub use event::{Effect, Event, Halt};
 pub use members::{Member, Members};
 pub use message::Message;
 pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;

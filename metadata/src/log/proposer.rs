@@ -61,7 +61,7 @@ impl Log {
                 self.start_accepting(Ballot { n: 0, by }, value);
             }
             _ => {
-                let n = self.round.highest.max(last.unwrap_or(0)) + 1;
+                let n = self.round.highest.max(last.unwrap_or(0)).saturating_add(1);
                 self.used = Some((slot, n));
                 let ballot = Ballot { n, by };
                 self.begin_stage(Stage::Preparing { ballot, promises: BTreeMap::new() });

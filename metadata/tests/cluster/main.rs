@@ -2,7 +2,7 @@
 //!
 //! | command | runs |
 //! | --- | --- |
-//! | `cargo test -p millrace-metadata --test cluster` | 400 seeds, stories, and every mutation against its story or first seeds |
+//! | `cargo test -p millrace-metadata --test cluster` | 400 seeds, and the stories, each with the rule broken that it is about |
 //! | `MILLRACE_SEEDS=0..100000 cargo test --release -p millrace-metadata --test cluster seeds` | more seeds |
 //! | `cargo test --release -p millrace-metadata --test cluster -- --ignored --nocapture` | every mutation, with the seed that finds it |
 

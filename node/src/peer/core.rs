@@ -1,7 +1,7 @@
 //! The core of the sessions with one broker: what happens, and to whom it matters.
 
 use bytes::BytesMut;
-use millrace_raft::{Peer as RemotePeer, ReplicaKey};
+use millrace_raft::{Message, Peer as RemotePeer, ReplicaKey};
 use millrace_types::{BrokerId, DirectoryId, Instant, Now, TopicPartition};
 
 use super::link::{Link, LinkState};
@@ -167,6 +167,8 @@ impl Peer {
         }
         let response = is_response(&message.message);
         let partition = message.partition;
+        // Nobody waits for a repair, and it may be long.
+        let catch_up = catch_up || matches!(message.message, Message::RepairResponse(_));
         let shard = if catch_up && response { self.shards() } else { shard_of(partition, self.shards()) };
         let encoded = super::codec::encode_message(&mut self.scratch, message);
         let Some(link) = self.links.get_mut(usize::from(shard)) else { return };

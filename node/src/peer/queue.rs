@@ -1,7 +1,8 @@
-//! What waits for a connection: votes, fetches and acknowledgements first, fetch responses behind them.
+//! What waits for a connection: votes, fetches and acknowledgements first, responses with records behind them.
 //!
 //! Within each of the two the order is that of sending, so two messages of a partition overtake each other only when one
-//! of them is a fetch response. Replicas bear that: an answer names the position and the epoch that it answers (R5).
+//! of them is a response. Replicas bear that: an answer names the position and the epoch that it answers (R5), or the
+//! request of a repair.
 
 use std::collections::VecDeque;
 
@@ -31,7 +32,7 @@ pub(crate) struct Overflow;
 
 /// Whether the message waits behind the others.
 pub(crate) const fn is_response(message: &Message) -> bool {
-    matches!(message, Message::FetchResponse(_))
+    matches!(message, Message::FetchResponse(_) | Message::RepairResponse(_))
 }
 
 impl Queue {

@@ -3,6 +3,7 @@
 //! The duties are listed in the documentation of `millrace_raft`; the comments here name them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use millrace_raft::{AckPolicy, Effect, Event, FlushMode, Peer, Record, Settings};
 use millrace_storage::{LogConfig, QRecord};
@@ -15,9 +16,15 @@ use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
 
 /// The settings of the consensus of a topic's partition.
-pub(super) fn settings(log: &LogConfig, min_in_sync: usize) -> Settings {
+pub(super) fn settings(log: &LogConfig, min_in_sync: usize, session_timeout: Duration) -> Settings {
     let flush = if log.flush_messages <= 1 { FlushMode::Durable } else { FlushMode::PageCache };
-    Settings { ack_policy: AckPolicy::InSync, min_in_sync: min_in_sync.max(1), flush, ..Settings::default() }
+    Settings {
+        ack_policy: AckPolicy::InSync,
+        min_in_sync: min_in_sync.max(1),
+        flush,
+        session_timeout,
+        ..Settings::default()
+    }
 }
 
 /// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.
@@ -31,6 +38,13 @@ impl Replica {
     /// As [`Replica::tell`], unless the replica does not take part or will not again.
     pub(super) fn tell_running(&mut self, now: Now, event: Event, out: &mut Vec<ReplicaEffect>) {
         if self.is_running() {
+            self.tell(now, event, out);
+        }
+    }
+
+    /// As [`Replica::tell_running`]; a replica that is about to start must know who is heard, too.
+    pub(super) fn tell_of_session(&mut self, now: Now, event: Event, out: &mut Vec<ReplicaEffect>) {
+        if self.phase == Phase::Opened || self.is_running() {
             self.tell(now, event, out);
         }
     }
@@ -52,8 +66,10 @@ impl Replica {
     fn carry_out(&mut self, now: Now, effect: Effect, out: &mut Vec<ReplicaEffect>) -> Option<Event> {
         match effect {
             Effect::Put { token, records } => return self.persist(token, &records, out),
-            Effect::Send { to, message } => out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new() }),
-            Effect::Serve { to, response } => self.serve(to, response, out),
+            Effect::Send { to, message } => {
+                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new(), catch_up: false });
+            }
+            Effect::Serve { to, response } => self.serve(now, to, response, out),
             Effect::Append { upto, .. } => return Some(self.append_incoming(now, upto, out)),
             Effect::Truncate { .. } | Effect::Reset { .. } => self.carry_out_cut(out),
             Effect::RaiseLogStart { start } => self.follow_log_start(start, out),
@@ -62,9 +78,7 @@ impl Replica {
                 self.view.set_in_sync(in_sync.iter().map(|replica| replica.broker).collect());
                 self.refuse_without_enough_replicas(out);
             }
-            Effect::Recovered => {
-                tracing::info!(partition = %self.partition, "what was lost has been fetched again");
-            }
+            Effect::Recovered => self.recovered(),
             Effect::Configured(members) => {
                 tracing::info!(partition = %self.partition, version = members.id.version, "the members have changed");
             }
@@ -130,6 +144,9 @@ impl Replica {
         if self.is_running() && self.refetch_at <= now.instant {
             self.refetch_at = millrace_types::Instant::NEVER;
             self.tell(now, Event::Refetch, out);
+        }
+        if self.warming.deadline() <= now.instant {
+            self.serve_crowded(now, out);
         }
         if self.is_running() && self.raft.deadline() <= now.instant {
             self.tell(now, Event::Timer, out);

@@ -13,8 +13,11 @@ use super::early::Early;
 use super::promises::Promises;
 use super::purgatory::Purgatory;
 use super::puts::Puts;
+use super::salvage::Lost;
+use super::serve::Warming;
+use super::upkeep::Upkeep;
 use super::watchers::Watchers;
-use super::{ReplicaEffect, ReplicaEvent, consensus};
+use super::{ReplicaEffect, ReplicaEvent, Room, consensus};
 use crate::core::Core;
 use crate::directory::PartitionView;
 
@@ -37,6 +40,10 @@ pub struct ReplicaParts {
     pub min_in_sync: usize,
     /// How often retention is checked (`log.retention.check.interval.ms`).
     pub check_interval: Duration,
+    /// How long another broker may be silent (`peer.session.timeout.ms`).
+    pub session_timeout: Duration,
+    /// How much may be queued for other brokers.
+    pub room: Arc<Room>,
 }
 
 /// The core of one replica.
@@ -56,6 +63,11 @@ pub struct Replica {
     pub(super) min_in_sync: usize,
     pub(super) puts: Puts,
     pub(super) cut: Cut,
+    /// The offsets that were lost to damage when the log was opened, until they have been fetched again.
+    pub(super) lost: Option<Lost>,
+    pub(super) upkeep: Upkeep,
+    /// A log start that is durable, and taken when the cut is done.
+    pub(super) start_after_cut: Option<Offset>,
     /// The records of the fetch response that is being received.
     pub(super) incoming: Option<Bytes>,
     /// Whether a follower asks again when the epochs that are being put are durable.
@@ -64,6 +76,8 @@ pub struct Replica {
     pub(super) refetch_at: Instant,
     /// Whether a flush is under way; the next one is taken when it completes, with all that came in between.
     pub(super) flushing: bool,
+    /// Answers to followers that wait until their records are in memory.
+    pub(super) warming: Warming,
     pub(super) early: Early,
     /// Produce requests that wait for the high watermark (acks=all).
     pub(super) purgatory: Purgatory,
@@ -73,6 +87,8 @@ pub struct Replica {
     pub(super) deletions: Purgatory,
     pub(super) watchers: Watchers,
     pub(super) check_interval: Duration,
+    pub(super) session_timeout: Duration,
+    pub(super) room: Arc<Room>,
     /// When the log is to be looked after.
     pub(super) next_check: Instant,
     /// When the host was last asked to call.
@@ -102,7 +118,7 @@ impl Replica {
     pub fn new(parts: ReplicaParts) -> Self {
         let view = Arc::new(PartitionView::new(parts.partition, parts.log.view()));
         let restored = parts.promises.restored(&parts.log, &parts.recovery, parts.first);
-        let settings = consensus::settings(parts.log.config(), parts.min_in_sync);
+        let settings = consensus::settings(parts.log.config(), parts.min_in_sync, parts.session_timeout);
         let seed = consensus::seed(parts.partition, parts.me);
         Self {
             partition: parts.partition,
@@ -116,16 +132,22 @@ impl Replica {
             log: parts.log,
             puts: Puts::default(),
             cut: Cut::None,
+            lost: None,
+            upkeep: Upkeep::default(),
+            start_after_cut: None,
             incoming: None,
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
             flushing: false,
+            warming: Warming::default(),
             early: Early::default(),
             purgatory: Purgatory::default(),
             own: Purgatory::default(),
             deletions: Purgatory::default(),
             watchers: Watchers::default(),
             check_interval: parts.check_interval,
+            session_timeout: parts.session_timeout,
+            room: parts.room,
             next_check: Instant::NEVER,
             timer: Instant::NEVER,
         }
@@ -177,7 +199,7 @@ impl Replica {
 
     fn configure(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         if matches!(self.phase, Phase::Opened | Phase::Running | Phase::Stopping) {
-            let settings = consensus::settings(self.log.config(), self.min_in_sync);
+            let settings = consensus::settings(self.log.config(), self.min_in_sync, self.session_timeout);
             self.tell(now, Event::Configure(settings), out);
         }
     }
@@ -197,6 +219,9 @@ impl Core for Replica {
             ReplicaEvent::Flushed { upto, result, .. } => self.flushed(now, upto, result, out),
             ReplicaEvent::PutDone { token, result } => self.put_done(now, token, result, out),
             ReplicaEvent::Prepared(prepared) => self.log.prepared(prepared),
+            ReplicaEvent::Upkept(upkept) => self.upkept(now, upkept, out),
+            ReplicaEvent::CutApplied(done) => self.cut_applied(now, done, out),
+            ReplicaEvent::Warmed { token } => self.warmed(token, out),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Configure { log, min_in_sync } => {
                 self.log.set_config(*log);
@@ -204,9 +229,9 @@ impl Core for Replica {
                 self.configure(now, out);
             }
             ReplicaEvent::Peer { envelope, records } => self.receive(now, *envelope, records, out),
-            ReplicaEvent::SessionUp(peer) => self.tell_running(now, Event::SessionUp(peer), out),
+            ReplicaEvent::SessionUp(peer) => self.tell_of_session(now, Event::SessionUp(peer), out),
             ReplicaEvent::SessionDown { broker, heard } => {
-                self.tell_running(now, Event::SessionDown { broker, heard }, out);
+                self.tell_of_session(now, Event::SessionDown { broker, heard }, out);
             }
             ReplicaEvent::Refetch => self.tell_running(now, Event::Refetch, out),
             ReplicaEvent::Hint { leader, epoch } => self.tell_running(now, Event::Hint { leader, epoch }, out),

@@ -1,8 +1,8 @@
 //! Cuts of a follower's log: noted, carried out, noted as done, and only then anything is appended (duty 5, rule T1).
 
 use millrace_raft::{EpochStart, Record};
-use millrace_storage::{LogError, QRecord, Truncation};
-use millrace_types::ErrorCode;
+use millrace_storage::{CutDone, LogError, QRecord, Truncation};
+use millrace_types::{ErrorCode, Now};
 
 use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
@@ -14,6 +14,8 @@ pub(super) enum Cut {
     None,
     /// Its note becomes durable.
     Noted(Truncation),
+    /// A storage thread cuts the log.
+    Running,
     /// The log is cut, and the note of that becomes durable.
     Done,
 }
@@ -22,6 +24,11 @@ impl Cut {
     /// Whether nothing may be appended or flushed.
     pub(super) const fn is_under_way(&self) -> bool {
         !matches!(self, Self::None)
+    }
+
+    /// Whether a storage thread has the segments: nobody else may change which there are.
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
     }
 }
 
@@ -52,14 +59,29 @@ impl Replica {
         }
     }
 
-    /// The note is durable: cuts the log. That this is done is durable before anything is appended.
+    /// The note is durable: has the log cut.
     pub(super) fn carry_out_cut(&mut self, out: &mut Vec<ReplicaEffect>) {
         let Cut::Noted(truncation) = std::mem::replace(&mut self.cut, Cut::Done) else {
             debug_assert!(self.log.is_poisoned(), "a cut is noted first");
             return;
         };
-        match self.log.apply_truncation(truncation) {
-            Ok(done) => self.puts.put(vec![done], Purpose::CutDone { end: self.log.log_end() }, out),
+        self.cut = Cut::Running;
+        out.push(ReplicaEffect::Cut(self.log.begin_cut(truncation)));
+    }
+
+    /// The log is cut, or could not be. That it is done is durable before anything is appended.
+    pub(super) fn cut_applied(&mut self, now: Now, done: CutDone, out: &mut Vec<ReplicaEffect>) {
+        if !self.cut.is_running() {
+            return;
+        }
+        self.cut = Cut::Done;
+        match self.log.finish_cut(done) {
+            Ok(done) => {
+                self.puts.put(vec![done], Purpose::CutDone { end: self.log.log_end() }, out);
+                if let Some(start) = self.start_after_cut.take() {
+                    self.raise_start(now, start, out);
+                }
+            }
             Err(error) => self.cut_failed(&error, out),
         }
     }

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey};
-use millrace_storage::{DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob};
+use millrace_storage::{
+    CutDone, CutJob, DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, UpkeepJob, Upkept,
+    WarmJob,
+};
 use millrace_types::{BrokerId, Instant, LeaderEpoch, Offset};
 
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
@@ -40,8 +43,17 @@ pub enum ReplicaEvent {
         /// What came of it.
         result: Result<(), DiskError>,
     },
+    /// The log was cut, or could not be.
+    CutApplied(CutDone),
+    /// A cold range was read in.
+    Warmed {
+        /// The token of the `Warm` effect.
+        token: u64,
+    },
     /// Space allocated ahead is ready.
     Prepared(Prepared),
+    /// A piece of upkeep is done.
+    Upkept(Upkept),
     /// The time asked for by the latest `Timer` effect has come.
     Timer,
     /// The topic's settings changed.
@@ -55,7 +67,7 @@ pub enum ReplicaEvent {
     Peer {
         /// The message, its sender and its receiver.
         envelope: Box<Envelope>,
-        /// The record batches that came with a fetch response, else nothing.
+        /// The record batches that came with a response, else nothing.
         records: Bytes,
     },
     /// Frames come from this replica's broker again, or for the first time.
@@ -105,6 +117,18 @@ pub enum ReplicaEffect {
     Flush(FlushWork),
     /// Allocate ahead on a storage thread; completes as [`ReplicaEvent::Prepared`].
     Prepare(PrepareJob),
+    /// Look at a sealed segment, or repair it, on a storage thread; completes as [`ReplicaEvent::Upkept`]. A replica has a
+    /// few under way at most; a host whose queue is full keeps it until there is room.
+    Upkeep(UpkeepJob),
+    /// Cut the log on a storage thread; completes as [`ReplicaEvent::CutApplied`].
+    Cut(CutJob),
+    /// Read a cold range on a storage thread; completes as [`ReplicaEvent::Warmed`].
+    Warm {
+        /// The replica's number for it.
+        token: u64,
+        /// The work.
+        job: WarmJob,
+    },
     /// Remove files and the like on a storage thread; nothing comes back.
     Run(StorageJob),
     /// An answer.
@@ -120,8 +144,11 @@ pub enum ReplicaEffect {
         to: ReplicaKey,
         /// What.
         message: Message,
-        /// The record batches that go with a fetch response, else nothing.
+        /// The record batches that go with a response, else nothing.
         records: Bytes,
+        /// Whether it is an answer to a follower that is far behind: more is there for it than it holds, and nobody waits
+        /// for it.
+        catch_up: bool,
     },
     /// Wake the replica at this moment; replaces the timer asked for before.
     Timer(Instant),

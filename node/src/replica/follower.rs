@@ -27,6 +27,11 @@ impl Replica {
         if !self.is_running() {
             return;
         }
+        match &envelope.message {
+            Message::Repair(request) => return self.lend(&envelope, *request, out),
+            Message::RepairResponse(response) => return self.borrowed(now, &envelope, *response, records, out),
+            _ => {}
+        }
         if let Message::FetchResponse(response) = &mut envelope.message
             && let FetchBody::Records { markers, spans, .. } = &mut response.body
         {
@@ -51,7 +56,7 @@ impl Replica {
     fn refuse_fetch(envelope: &Envelope, out: &mut Vec<ReplicaEffect>) {
         if let Message::Fetch(request) = &envelope.message {
             let message = Message::FetchResponse(FetchResponse::refusing(request, envelope.from));
-            out.push(ReplicaEffect::Send { to: envelope.from.key, message, records: Bytes::new() });
+            out.push(ReplicaEffect::Send { to: envelope.from.key, message, records: Bytes::new(), catch_up: false });
         }
     }
 

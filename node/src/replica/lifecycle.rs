@@ -24,10 +24,15 @@ impl Replica {
         let recovery = self.recovery.take().unwrap_or_default();
         self.report(&recovery);
         self.next_check = now.instant.after(self.first_check());
-        if let Some(rot) = &recovery.damaged {
-            return self.start_damaged(rot);
+        match &recovery.damaged {
+            Some(rot) if self.is_alone() => self.start_damaged(rot),
+            Some(rot) => self.salvage(rot, out),
+            None => self.take_part(now, recovery.flush, out),
         }
-        let Recovery { flush, .. } = recovery;
+    }
+
+    /// Takes part in the consensus from here on.
+    pub(super) fn take_part(&mut self, now: Now, flush: Option<FlushWork>, out: &mut Vec<ReplicaEffect>) {
         self.tell(now, Event::Start, out);
         self.phase = Phase::Running;
         self.note_epochs(out);
@@ -67,6 +72,7 @@ impl Replica {
     /// served; what lies above is answered with a storage error, so that no consumer takes the gap for the log's end.
     fn start_damaged(&mut self, rot: &Rot) {
         tracing::error!(partition = %self.partition, %rot, "the replica only serves reads");
+        self.log.upkeep().found(millrace_storage::Cause::Start, 0);
         self.phase = Phase::Failed;
         self.view.set_damaged(rot.offset);
         self.view.log.set_high_watermark(self.log.log_end());
@@ -139,6 +145,7 @@ impl Replica {
                 self.cut = Cut::None;
                 self.tell_running(now, Event::CutDone { end }, out);
             }
+            Purpose::Salvage => self.salvage_noted(now, out),
             Purpose::Epochs => self.unknown_epochs = false,
             Purpose::Delete { from, start, deadline } => {
                 self.raise_start(now, start, out);
@@ -151,7 +158,11 @@ impl Replica {
     }
 
     /// The log start offset is durable and may be seen. A look at the log follows: files may be due.
-    fn raise_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+    pub(super) fn raise_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+        if self.cut.is_running() {
+            self.start_after_cut = self.start_after_cut.max(Some(start));
+            return;
+        }
         if start > self.log.log_end() {
             // A follower's log was cut since.
             return;
@@ -196,7 +207,7 @@ impl Replica {
         self.raft.step(millrace_types::Instant::ZERO, Event::Poisoned, &mut effects);
         for effect in effects {
             if let millrace_raft::Effect::Send { to, message } = effect {
-                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new() });
+                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new(), catch_up: false });
             }
         }
     }
@@ -224,18 +235,23 @@ impl Replica {
             answer(out, from, PartitionAnswer::Failed(ErrorCode::NotLeaderOrFollower));
         }
         if was_running && self.raft.role() == RoleKind::Leader && !self.is_alone() {
-            let me = self.raft.me().key;
-            let members = self.raft.configuration();
-            let fit = |key: &millrace_raft::ReplicaKey| *key != me && members.is_data_voter(*key);
-            let successor = self.raft.in_sync_full().into_iter().find(fit);
+            let successor = self.successor();
             self.tell(now, successor.map_or(Event::Resign, |to| Event::Transfer { to }), out);
         }
+    }
+
+    /// Who could lead in this replica's place.
+    pub(super) fn successor(&self) -> Option<millrace_raft::ReplicaKey> {
+        let me = self.raft.me().key;
+        let members = self.raft.configuration();
+        let fit = |key: &millrace_raft::ReplicaKey| *key != me && members.is_data_voter(*key);
+        self.raft.in_sync_full().into_iter().find(fit)
     }
 
     /// Stops for good when nothing is under way. A log that is intact leaves behind what makes the next start quick.
     pub(super) fn stop_if_drained(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let stopping = matches!(self.phase, Phase::Stopping | Phase::Closing);
-        if !stopping || self.flushing || !self.puts.is_empty() {
+        if !stopping || self.flushing || self.cut.is_running() || !self.puts.is_empty() {
             return;
         }
         if self.raft.role() == RoleKind::Leader && !self.is_alone() && self.is_intact() {
@@ -247,7 +263,7 @@ impl Replica {
             }
             if self.phase == Phase::Stopping {
                 self.phase = Phase::Closing;
-                let flushing = consensus::settings(self.log.config(), self.min_in_sync);
+                let flushing = consensus::settings(self.log.config(), self.min_in_sync, self.session_timeout);
                 let settings = millrace_raft::Settings { flush: FlushMode::Durable, ..flushing };
                 self.tell(now, Event::Configure(settings), out);
                 if !self.puts.is_empty() {

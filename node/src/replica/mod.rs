@@ -16,6 +16,7 @@ mod cut;
 mod early;
 mod event;
 mod follower;
+mod heal;
 mod invariants;
 mod leadership;
 mod lifecycle;
@@ -24,10 +25,13 @@ mod operations;
 mod promises;
 mod purgatory;
 mod puts;
+mod room;
+mod salvage;
 mod serve;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod watchers;
 
 pub use self::core::{Replica, ReplicaParts};
@@ -35,3 +39,4 @@ pub(crate) use consensus::seed;
 pub use event::{ReplicaEffect, ReplicaEvent};
 pub use promises::Promises;
 pub(crate) use promises::record as stored_record;
+pub use room::{ROOM_BOUND, Room};

@@ -14,6 +14,12 @@ pub enum Mutation {
     TrustFailedFlush,
     /// A duplicate is acknowledged although the batch it repeats is not committed.
     AcknowledgeDuplicateAtOnce,
+    /// A log is cut to its damage before the write-ahead store knows that it recovers.
+    CutBeforeRecovering,
+    /// Sealed records are sent to a follower as they are read, whatever their checksums.
+    ServeUnchecked,
+    /// A leader whose log is damaged leads on, and one that follows asks for votes.
+    LeadDamaged,
     /// A metadata command is answered, and its image published, before its entry is durable.
     AnswerMetadataBeforeDurable,
     /// A group coordinator answers before its record is committed.

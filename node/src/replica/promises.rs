@@ -57,7 +57,7 @@ impl Promises {
             high_watermark: log.log_start(),
             volatile: self.volatile,
             recovering: self.recovering || recovery.suffix_lost || recovery.damaged.is_some(),
-            cut: !recovery.records.is_empty(),
+            cut: !recovery.records.is_empty() || recovery.damaged.is_some(),
         }
     }
 }

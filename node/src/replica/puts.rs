@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     },
     /// The log is cut and ends here: the consensus is told.
     CutDone { end: Offset },
+    /// The log is damaged, is to be cut to the damage, and recovers.
+    Salvage,
     /// The write-ahead store knows every epoch of the log.
     Epochs,
     /// A `DeleteRecords` moves the log start offset to `start`; its caller, until it has been answered, waits for it.

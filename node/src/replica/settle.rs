@@ -20,6 +20,7 @@ impl Replica {
     /// Brings everything in line with the state after an event.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         self.tick(now, out);
+        self.keep_up(now, out);
         if self.is_running() && self.is_intact() {
             self.advance(out);
             self.publish_leadership(now, out);
@@ -79,6 +80,9 @@ impl Replica {
         // Followers delete what their leader has deleted.
         let deletable = self.raft.latest().filter(|_| self.leads).unwrap_or_else(|| self.log.log_start());
         let due = self.log.maintain(now, deletable);
+        if self.upkeep.due == Instant::NEVER && !self.upkeep.busy && !self.upkeep.is_damaged() {
+            self.plan_scrub(now);
+        }
         let (soonest, regular) = (now.instant.after(MIN_CHECK), now.instant.after(self.check_interval));
         self.next_check = due.next.map_or(regular, |next| next.min(regular)).max(soonest);
         out.extend(due.jobs.into_iter().map(ReplicaEffect::Run));
@@ -113,10 +117,10 @@ impl Replica {
         let produced = self.purgatory.deadline().min(self.own.deadline()).min(self.deletions.deadline());
         let mut next = produced.min(self.early.deadline()).min(self.puts.deadline());
         if self.is_running() {
-            next = next.min(self.raft.deadline()).min(self.refetch_at);
+            next = next.min(self.raft.deadline()).min(self.refetch_at).min(self.warming.deadline());
         }
         if self.phase == Phase::Running && !self.cut.is_under_way() {
-            next = next.min(self.next_check);
+            next = next.min(self.next_check).min(self.upkeep.deadline());
             if !self.flushing {
                 next = next.min(self.flush_deadline(now));
             }

@@ -13,12 +13,13 @@ use millrace_storage::{BatchHeader, BatchLimits, CrashKind, LogConfig, RecordIte
 use millrace_types::{BrokerId, DirectoryId, Instant, Now, Offset, TopicId, TopicPartition};
 use uuid::Uuid;
 
+use super::cold::Memory;
 use super::storage::{Done, Membership, Storage, Work};
 use super::{Dice, START_WALL, at_ms};
 use crate::call::{Acks, Caller, PartitionAnswer, PartitionOp, ReplyTo};
 use crate::core::Core;
 use crate::directory::PartitionView;
-use crate::replica::{Replica, ReplicaEffect, ReplicaEvent};
+use crate::replica::{Replica, ReplicaEffect, ReplicaEvent, Room};
 use crate::witness::Witness;
 
 /// Silence after which a session is down.
@@ -72,7 +73,7 @@ pub(crate) struct Cluster {
     pub(crate) lost: Vec<(usize, usize, &'static str)>,
     /// Records on their way to this broker are damaged, so many times.
     pub(crate) damage: Option<(usize, u64)>,
-    partition: TopicPartition,
+    pub(crate) partition: TopicPartition,
     config: LogConfig,
     membership: Membership,
     /// Ways that are cut, each in one direction.
@@ -233,6 +234,16 @@ impl Cluster {
         Duration::from_micros(100 + self.dice.roll(self.delay * 1000))
     }
 
+    /// Whether the files of a broker are in memory.
+    pub(crate) fn memory(&self, at: usize) -> Arc<Memory> {
+        Arc::clone(&self.nodes[at].storage.memory)
+    }
+
+    /// What is queued for others than a broker.
+    pub(crate) fn room(&self, at: usize) -> Arc<Room> {
+        Arc::clone(&self.nodes[at].storage.room)
+    }
+
     pub(crate) fn view(&self, at: usize) -> Arc<PartitionView> {
         self.replica(at).view()
     }
@@ -279,11 +290,14 @@ impl Cluster {
                 ReplicaEffect::Put { token, records } => self.ask(at, Work::Put(partition, token, records)),
                 ReplicaEffect::Flush(work) => self.ask(at, Work::Flush(partition, work)),
                 ReplicaEffect::Prepare(job) => self.ask(at, Work::Prepare(partition, job)),
+                ReplicaEffect::Upkeep(job) => self.ask(at, Work::Upkeep(partition, job)),
                 ReplicaEffect::Run(job) => self.ask(at, Work::Run(job)),
+                ReplicaEffect::Cut(job) => self.ask(at, Work::Cut(partition, job)),
+                ReplicaEffect::Warm { token, job } => self.ask(at, Work::WarmReplica(partition, token, job)),
                 ReplicaEffect::Answer { to, answer } => {
                     assert!(self.answers.insert(to.token, answer).is_none(), "a call is answered once");
                 }
-                ReplicaEffect::Send { to, message, records } => self.send(at, to, message, records),
+                ReplicaEffect::Send { to, message, records, .. } => self.send(at, to, message, records),
                 ReplicaEffect::Timer(due) => self.nodes[at].timer = due,
                 ReplicaEffect::Stopped => self.nodes[at].stopped = true,
             }

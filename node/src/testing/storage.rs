@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{
-    CrashKind, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState, SimDisk,
-    StorageJob, WarmJob, partition_dir,
+    CrashKind, CutJob, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState,
+    SimDisk, StorageJob, UpkeepJob, WarmJob, partition_dir,
 };
 use millrace_storage::{NewBoot, QSTATE_DIR};
 use millrace_types::{Now, TopicPartition};
@@ -17,7 +17,7 @@ use super::cold::{ColdDisk, Memory};
 use super::{BROKER, DIRECTORY};
 use crate::call::ConnectionId;
 use crate::connection::ConnectionEvent;
-use crate::replica::{Promises, Replica, ReplicaEvent, ReplicaParts};
+use crate::replica::{Promises, Replica, ReplicaEvent, ReplicaParts, Room};
 use crate::witness::Witness;
 
 /// Work for a storage thread.
@@ -26,8 +26,11 @@ pub(crate) enum Work {
     Flush(TopicPartition, FlushWork),
     Put(TopicPartition, u64, Vec<QRecord>),
     Prepare(TopicPartition, PrepareJob),
+    Upkeep(TopicPartition, UpkeepJob),
     Run(StorageJob),
     Warm(ConnectionId, u64, WarmJob),
+    WarmReplica(TopicPartition, u64, WarmJob),
+    Cut(TopicPartition, CutJob),
 }
 
 /// What comes back from finished work.
@@ -44,6 +47,8 @@ pub(crate) struct Storage {
     pub(crate) work: VecDeque<Work>,
     /// What logs opened on it find in memory.
     pub(crate) memory: Arc<Memory>,
+    /// What is queued for other brokers.
+    pub(crate) room: Arc<Room>,
     /// Number of flushes done.
     pub(crate) flushes: usize,
     /// Whose it is.
@@ -80,7 +85,8 @@ impl Storage {
         let boot = NewBoot { directory: key.directory, boot_id: format!("run {run}"), nonce: 7 };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let qstate = QState::open(&shared, Path::new(QSTATE_DIR), JournalOptions::default(), boot).expect("qstate");
-        Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), flushes: 0, key, run }
+        let room = Arc::new(Room::new((0..5).map(millrace_types::BrokerId), 1 << 20));
+        Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), room, flushes: 0, key, run }
     }
 
     /// The storage of the next process start.
@@ -125,6 +131,8 @@ impl Storage {
             first: membership.first,
             min_in_sync: membership.min_in_sync,
             check_interval: Duration::from_secs(300),
+            session_timeout: Duration::from_millis(400),
+            room: Arc::clone(&self.room),
         })
     }
 
@@ -153,9 +161,15 @@ impl Storage {
                 Done::Replica(partition, ReplicaEvent::PutDone { token, result })
             }
             Work::Prepare(partition, job) => Done::Replica(partition, ReplicaEvent::Prepared(job.run())),
+            Work::Upkeep(partition, job) => Done::Replica(partition, ReplicaEvent::Upkept(job.run())),
             Work::Run(job) => {
                 job.run();
                 Done::Nothing
+            }
+            Work::Cut(partition, job) => Done::Replica(partition, ReplicaEvent::CutApplied(job.run())),
+            Work::WarmReplica(partition, token, job) => {
+                job.run();
+                Done::Replica(partition, ReplicaEvent::Warmed { token })
             }
             Work::Warm(connection, token, job) => {
                 job.run();

@@ -390,8 +390,11 @@ impl World {
                     self.storage.work.push_back(Work::Put(partition, token, records));
                 }
                 ReplicaEffect::Flush(work) => self.storage.work.push_back(Work::Flush(partition, work)),
+                ReplicaEffect::Upkeep(job) => self.storage.work.push_back(Work::Upkeep(partition, job)),
                 ReplicaEffect::Prepare(job) => self.storage.work.push_back(Work::Prepare(partition, job)),
                 ReplicaEffect::Run(job) => self.storage.work.push_back(Work::Run(job)),
+                ReplicaEffect::Cut(_) => panic!("a single replica cuts nothing while it runs"),
+                ReplicaEffect::Warm { .. } => panic!("a single replica serves no follower"),
                 ReplicaEffect::Answer { to, answer } => self.answer(to, Answer::Partition(answer)),
                 ReplicaEffect::Send { to, .. } => panic!("a single replica has no peer {to}"),
                 ReplicaEffect::Timer(at) => drop(self.timers.insert(Who::Replica(partition), at)),

@@ -82,7 +82,7 @@ impl Witness {
                 self.put(records, Purpose::Consensus(token), out);
             }
             Effect::Send { to, message } => {
-                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new() });
+                out.push(ReplicaEffect::Send { to, message, records: bytes::Bytes::new(), catch_up: false });
             }
             Effect::RaiseLogStart { start } => {
                 let record = QRecord::Start { tp: self.partition, offset: start };
@@ -170,6 +170,9 @@ impl Core for Witness {
             | ReplicaEvent::Cancel { .. }
             | ReplicaEvent::Flushed { .. }
             | ReplicaEvent::Prepared(_)
+            | ReplicaEvent::Upkept(_)
+            | ReplicaEvent::Warmed { .. }
+            | ReplicaEvent::CutApplied(_)
             | ReplicaEvent::Configure { .. }
             | ReplicaEvent::Transfer { .. }
             | ReplicaEvent::Change(_)

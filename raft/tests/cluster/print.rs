@@ -82,6 +82,8 @@ pub(crate) fn message(envelope: &Envelope) -> String {
         Message::Ack(ack) => {
             format!("ack {}{}", ack.acknowledged, if ack.recovering { ", recovering" } else { "" })
         }
+        Message::Repair(request) => format!("repair? {} to {}", request.from, request.upto),
+        Message::RepairResponse(response) => format!("repair from {}", response.from),
     };
     format!("{from} -> {to}: {text}")
 }

@@ -209,6 +209,8 @@ impl Process {
             first: Configuration::first(voters),
             min_in_sync: self.min_in_sync(partition),
             check_interval: self.shared.settings.retention_check_interval,
+            session_timeout: self.shared.settings.peer_session_timeout,
+            room: Arc::default(),
         });
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
@@ -253,7 +255,10 @@ impl Process {
                 ReplicaEffect::Put { token, records } => self.threads.put(partition, token, records),
                 ReplicaEffect::Flush(work) => self.threads.flush(partition, work),
                 ReplicaEffect::Prepare(job) => self.threads.job(Job::Prepare(partition, job)),
+                ReplicaEffect::Upkeep(job) => self.threads.job(Job::Upkeep(partition, job)),
                 ReplicaEffect::Run(job) => self.threads.job(Job::Run(job)),
+                ReplicaEffect::Cut(job) => self.threads.job(Job::Cut(partition, job)),
+                ReplicaEffect::Warm { token, job } => self.threads.job(Job::WarmReplica(partition, token, job)),
                 ReplicaEffect::Answer { to, answer } => {
                     if let PartitionAnswer::Refused { error, .. } = &answer {
                         port.note(format_args!("{partition} refuses: {error}"));
@@ -264,8 +269,8 @@ impl Process {
                     }
                     self.answer(port, from, to, Answer::Partition(answer));
                 }
-                ReplicaEffect::Send { to, message, records } => {
-                    turn.push(self.message(partition, to, message, records))
+                ReplicaEffect::Send { to, message, records, catch_up } => {
+                    turn.push(PeersEvent::Send { partition, to, message, records, catch_up });
                 }
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,

@@ -17,8 +17,8 @@ use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Caller, Shared};
 use millrace_storage::{
-    Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR, PrepareJob, Prepared,
-    QRecord, QState, Recovery, SeenStart, StorageJob, WarmJob, partition_dir,
+    CutDone, CutJob, Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR,
+    PrepareJob, Prepared, QRecord, QState, Recovery, SeenStart, StorageJob, UpkeepJob, Upkept, WarmJob, partition_dir,
 };
 use millrace_types::{BrokerId, TopicPartition};
 
@@ -31,8 +31,11 @@ use super::process::{Process, Remembered};
 pub(super) enum Job {
     Open(TopicPartition, Box<LogConfig>, Box<Remembered>),
     Prepare(TopicPartition, PrepareJob),
+    Upkeep(TopicPartition, UpkeepJob),
     Run(StorageJob),
     Warm(Caller, u64, WarmJob),
+    WarmReplica(TopicPartition, u64, WarmJob),
+    Cut(TopicPartition, CutJob),
     RemoveDir(TopicPartition),
 }
 
@@ -41,7 +44,10 @@ pub(super) enum Job {
 enum Finished {
     Opened(TopicPartition, Box<Remembered>, Box<Result<(Log, Recovery), LogError>>),
     Prepared(TopicPartition, Prepared),
+    Upkept(TopicPartition, Box<Upkept>),
     Warmed(Caller, u64),
+    ReplicaWarmed(TopicPartition, u64),
+    Cut(TopicPartition, CutDone),
     Nothing,
 }
 
@@ -295,6 +301,7 @@ impl Process {
                 Finished::Opened(partition, remembered, Box::new(opened))
             }
             Job::Prepare(partition, job) => Finished::Prepared(partition, job.run()),
+            Job::Upkeep(partition, job) => Finished::Upkept(partition, Box::new(job.run())),
             Job::Run(job) => {
                 job.run();
                 Finished::Nothing
@@ -302,6 +309,11 @@ impl Process {
             Job::Warm(caller, token, job) => {
                 job.run();
                 Finished::Warmed(caller, token)
+            }
+            Job::Cut(partition, job) => Finished::Cut(partition, job.run()),
+            Job::WarmReplica(partition, token, job) => {
+                job.run();
+                Finished::ReplicaWarmed(partition, token)
             }
             Job::RemoveDir(partition) => {
                 // A directory that stays is removed at a later start.
@@ -378,11 +390,23 @@ impl Process {
                 let event = Event::Replica(partition, ReplicaEvent::Prepared(prepared));
                 port.mail(Who::Metadata, Who::Replica(partition), event);
             }
+            Finished::Upkept(partition, upkept) => {
+                let event = Event::Replica(partition, ReplicaEvent::Upkept(*upkept));
+                port.mail(Who::Metadata, Who::Replica(partition), event);
+            }
             Finished::Warmed(Caller::Connection(id), token) => {
                 port.mail(Who::Metadata, Who::Connection(id), Event::Connection(id, ConnectionEvent::Warmed { token }));
             }
             Finished::Warmed(Caller::GroupCoordinator(partition), token) => {
                 port.mail(Who::Metadata, Who::Group(partition), Event::Group(partition, GroupEvent::Warmed { token }));
+            }
+            Finished::Cut(partition, done) => {
+                let event = Event::Replica(partition, ReplicaEvent::CutApplied(done));
+                port.mail(Who::Metadata, Who::Replica(partition), event);
+            }
+            Finished::ReplicaWarmed(partition, token) => {
+                let event = Event::Replica(partition, ReplicaEvent::Warmed { token });
+                port.mail(Who::Metadata, Who::Replica(partition), event);
             }
             Finished::Warmed(Caller::Metadata, _) | Finished::Nothing => {}
         }

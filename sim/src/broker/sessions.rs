@@ -2,7 +2,6 @@
 //!
 //! What a replica says in a step is handed over as one turn, with the delay of any message between cores.
 
-use bytes::Bytes;
 use millrace_metadata::Proposer;
 use millrace_node::leaders::{LeadersEffect, LeadersEvent};
 use millrace_node::metadata_store::MetadataEvent;
@@ -10,7 +9,7 @@ use millrace_node::peer::{LinkId, Plane};
 use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Answer, Core};
-use millrace_raft::{Message, Peer, ReplicaKey};
+use millrace_raft::Peer;
 use millrace_storage::SeenStart;
 use millrace_types::TopicPartition;
 
@@ -22,9 +21,6 @@ use super::{Notice, Sent};
 const fn proposer(peer: Peer) -> Proposer {
     Proposer { broker: peer.key.broker, directory: peer.key.directory, incarnation: peer.incarnation }
 }
-
-/// A response that leaves so many records unread is for a follower that is far behind.
-const FAR_BEHIND: i64 = 50;
 
 impl Process {
     /// Tells the sessions something that came from the network.
@@ -38,23 +34,6 @@ impl Process {
             turn.push(PeersEvent::Flush);
             port.mail(from, Who::Peers, Event::Peers(turn));
         }
-    }
-
-    /// What a replica says to another, for the sessions.
-    pub(super) fn message(
-        &self,
-        partition: TopicPartition,
-        to: ReplicaKey,
-        message: Message,
-        records: Bytes,
-    ) -> PeersEvent {
-        let catch_up = match (&message, self.view(partition)) {
-            (Message::FetchResponse(response), Some(view)) => {
-                view.log.log_end() - response.position.offset > FAR_BEHIND
-            }
-            _ => false,
-        };
-        PeersEvent::Send { partition, to, message, records, catch_up }
     }
 
     /// Steps of the sessions.

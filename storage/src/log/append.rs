@@ -7,6 +7,7 @@ use super::{AppendError, Log};
 use crate::disk::DiskError;
 use crate::producer_state::Sequence;
 use crate::record_batch::{BatchError, BatchHeader, HEADER_LEN, ValidBatches};
+use crate::recovery::Rot;
 use crate::segment::{Content, Segment};
 
 /// Where an append went.
@@ -129,8 +130,8 @@ impl Log {
         if let Some(cause) = self.poison.cause() {
             return Err(AppendError::Poisoned(cause.clone()));
         }
-        match self.shared.damage.get() {
-            Some(rot) => Err(AppendError::Damaged(rot.clone())),
+        match &*self.shared.damage.load() {
+            Some(rot) => Err(AppendError::Damaged(Box::new(Rot::clone(rot)))),
             None => Ok(()),
         }
     }

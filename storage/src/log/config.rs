@@ -2,6 +2,7 @@
 
 use crate::record_batch::TimestampType;
 use crate::segment::OpenSegments;
+use crate::upkeep::Upkeep;
 
 /// Settings of a log. Sizes are in bytes, times in milliseconds.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct LogConfig {
     pub max_producers: usize,
     /// The broker-wide bound on open segment files; one handle is shared by all logs of a disk.
     pub open_segments: OpenSegments,
+    /// The broker-wide rate of the scrub, and its counts; one handle is shared by all logs.
+    pub upkeep: Upkeep,
 }
 
 impl Default for LogConfig {
@@ -60,6 +63,7 @@ impl Default for LogConfig {
             producer_expiration_ms: 24 * 3_600_000,
             max_producers: 10_000,
             open_segments: OpenSegments::default(),
+            upkeep: Upkeep::default(),
         }
     }
 }

@@ -150,7 +150,7 @@ impl Log {
     }
 
     fn take_flush_below(&mut self, end: Offset) -> Option<FlushWork> {
-        if self.is_poisoned() || self.shared.damage.get().is_some() {
+        if self.is_poisoned() || self.shared.damage.load().is_some() {
             return None;
         }
         match self.flush.take(end, self.latest_epoch, &self.home) {

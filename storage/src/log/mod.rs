@@ -14,6 +14,7 @@ mod prepare;
 mod retention;
 mod roll;
 mod truncate;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use flush::FlushState;
 use prepare::Ahead;
 pub use prepare::{PrepareJob, Prepared};
 pub use retention::Maintenance;
-pub use truncate::Truncation;
+pub use truncate::{CutDone, CutJob, Truncation};
 
 /// The log of one partition.
 ///
@@ -53,6 +54,8 @@ pub struct Log {
     flush: FlushState,
     poison: Poison,
     ahead: Ahead,
+    /// Where the scrub has come to.
+    scrub_at: upkeep::ScrubAt,
     /// Segments that left the log, and when their files may go.
     removed: VecDeque<(Instant, Arc<Segment>)>,
 }
@@ -94,10 +97,10 @@ impl Log {
         &self.config
     }
 
-    /// Changes the settings; the bound on open segments stays the one the log was opened with.
+    /// Changes the settings; what all logs share stays what the log was opened with.
     pub fn set_config(&mut self, config: LogConfig) {
-        let open_segments = self.config.open_segments.clone();
-        self.config = LogConfig { open_segments, ..config };
+        let (open_segments, upkeep) = (self.config.open_segments.clone(), self.config.upkeep.clone());
+        self.config = LogConfig { open_segments, upkeep, ..config };
     }
 
     /// The producers the log remembers, in the order of their ids.

@@ -43,7 +43,7 @@ impl Log {
         let mut flush = FlushState::new(opened.flushed);
         let shared = Shared::new(opened.segments, opened.epochs, opened.start, opened.end);
         if let Some(rot) = &recovery.damaged {
-            shared.damage.get_or_init(|| Box::new(rot.clone()));
+            shared.damage.store(Some(Arc::new(rot.clone())));
         } else {
             flush.recovered(&shared.segments.load(), now.instant);
             let work = flush.take(opened.end, latest_epoch, &home)?;
@@ -52,8 +52,20 @@ impl Log {
         shared.set_first_undecided(opened.producers.first_undecided());
         let ahead = Ahead::new(opened.unfinished);
         let (producers, poison, removed) = (opened.producers, Poison::default(), VecDeque::new());
-        let log =
-            Self { home, partition, config, shared, active, latest_epoch, producers, flush, poison, ahead, removed };
+        let log = Self {
+            home,
+            partition,
+            config,
+            shared,
+            active,
+            latest_epoch,
+            producers,
+            flush,
+            poison,
+            ahead,
+            scrub_at: None,
+            removed,
+        };
         Ok((log, recovery))
     }
 }

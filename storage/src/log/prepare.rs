@@ -154,7 +154,7 @@ impl Log {
     /// The producer snapshot at the log's end, which saves a clean start from replaying the active segment. The job is
     /// for a storage thread; nothing may be appended after this.
     pub fn clean_stop(&mut self) -> Option<StorageJob> {
-        if self.is_poisoned() || self.shared.damage.get().is_some() || self.producers.is_empty() {
+        if self.is_poisoned() || self.shared.damage.load().is_some() || self.producers.is_empty() {
             return None;
         }
         let (offset, home) = (self.log_end(), self.home.clone());

@@ -34,7 +34,7 @@ impl Log {
     /// Records at or above `high_watermark` are never deleted.
     pub fn maintain(&mut self, now: Now, high_watermark: Offset) -> Maintenance {
         let mut care = Maintenance { jobs: self.due_removals(now.instant), ..Maintenance::default() };
-        if self.is_poisoned() || self.shared.damage.get().is_some() {
+        if self.is_poisoned() || self.shared.damage.load().is_some() {
             return care;
         }
         self.producers.expire(now.wall, self.config.producer_expiration_ms);
@@ -160,6 +160,7 @@ fn newest(segment: &Arc<Segment>) -> Timestamp {
 
 /// Removes the files of a segment, and the producer snapshot at its start unless that is the newest one.
 fn remove_files(home: &Home, segment: &Arc<Segment>) {
+    segment.end_life();
     let snapshot = file_name(segment.base(), FileKind::Snapshot);
     let is_newer = |name: &str| {
         parse_file_name(name).is_some_and(|(offset, kind)| kind == FileKind::Snapshot && offset > segment.base())

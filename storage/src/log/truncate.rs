@@ -7,10 +7,10 @@ use millrace_types::{LeaderEpoch, Offset};
 use super::{Log, LogError};
 use crate::disk::DiskError;
 use crate::mutation::{Mutation, broken};
-use crate::producer_state::rebuild;
+use crate::producer_state::{ProducerState, rebuild};
 use crate::qstate::QRecord;
-use crate::recovery::{remove_segment, remove_snapshots_above};
-use crate::segment::{Content, FileKind, Segment, Walk, file_name, remove_if_there};
+use crate::recovery::{Rot, remove_segment, remove_segments_but, remove_snapshots_above};
+use crate::segment::{Content, FileKind, Home, Segment, Walk, file_name, remove_if_there};
 
 /// A truncation that was decided and not done yet.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Truncation {
     epoch: LeaderEpoch,
     /// The log begins anew at `to`, with this epoch below it.
     reset: Option<Option<(LeaderEpoch, Offset)>>,
+    /// The log is damaged where it is cut: there are files behind that it does not know.
+    salvages: bool,
 }
 
 impl Log {
@@ -50,7 +52,7 @@ impl Log {
         let to = self.batch_start(to)?.max(start);
         let epoch = epoch.min(self.latest_epoch);
         let record = QRecord::Cutting { tp: self.partition, to, epoch };
-        Ok(Truncation { records: vec![record], to, epoch, reset: None })
+        Ok(Truncation { records: vec![record], to, epoch, reset: None, salvages: false })
     }
 
     /// Decides to drop everything: the log begins anew at `start`, above or below where it ends now, and `below` is the
@@ -64,12 +66,22 @@ impl Log {
         let mut records = vec![QRecord::Cutting { tp, to: start, epoch: 0 }, QRecord::Start { tp, offset: start }];
         records.extend(below.map(|(epoch, start)| QRecord::Epoch { tp, epoch, start }));
         let epoch = below.map_or(0, |known| known.0);
-        Ok(Truncation { records, to: start, epoch, reset: Some(below) })
+        Ok(Truncation { records, to: start, epoch, reset: Some(below), salvages: false })
+    }
+
+    /// Decides a cut of a damaged log to its damage: what lies above is to be had from other replicas. `None` when the log
+    /// is whole. Beside the record, that acknowledged records are missing must be durable before
+    /// [`Log::apply_truncation`]: else a crash leaves a log that looks like one that never held them.
+    pub fn truncate_to_damage(&mut self) -> Option<Truncation> {
+        self.shared.damage.load().as_ref()?;
+        let (tp, to, epoch) = (self.partition, self.log_end(), self.latest_epoch);
+        let records = vec![QRecord::Cutting { tp, to, epoch }];
+        Some(Truncation { records, to, epoch, reset: None, salvages: true })
     }
 
     fn check_cuttable(&self) -> Result<(), LogError> {
-        if let Some(rot) = self.shared.damage.get() {
-            return Err(LogError::Damaged(rot.clone()));
+        if let Some(rot) = &*self.shared.damage.load() {
+            return Err(LogError::Damaged(Box::new(Rot::clone(rot))));
         }
         match self.poison.cause() {
             Some(cause) => Err(LogError::Disk(cause.clone())),
@@ -89,45 +101,39 @@ impl Log {
         Ok(holds.map_or(offset, |walked| walked.header.base_offset))
     }
 
-    /// Cuts the log, durably: removes later segments, zeroes the rest of the last one and flushes it, rolls epochs and
-    /// producers back. It blocks on the device. Comes back with a record to make durable before the next append: that the
-    /// cut is done. A failure poisons the log: where it ends is unknown then, and the next start cuts again.
+    /// Cuts the log, durably, as [`Log::begin_cut`], [`CutJob::run`] and [`Log::finish_cut`] do. It blocks on the device.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn apply_truncation(&mut self, truncation: Truncation) -> Result<QRecord, LogError> {
-        self.cut(&truncation).map_err(|error| {
-            self.poison.set(&error);
-            LogError::Disk(error)
-        })?;
-        Ok(QRecord::Trunc { tp: self.partition, to: truncation.to, epoch: truncation.epoch })
+        let done = self.begin_cut(truncation).run();
+        self.finish_cut(done)
     }
 
-    fn cut(&mut self, truncation: &Truncation) -> Result<(), DiskError> {
+    /// Ends the log where the truncation says, in memory, and gives the work that makes it so on the disk. Until
+    /// [`Log::finish_cut`] takes what came of it nothing may be appended, flushed or removed.
+    pub fn begin_cut(&mut self, truncation: Truncation) -> CutJob {
         let to = truncation.to;
         self.ahead.void();
+        // Before the list of segments changes: files of a damaged log that no segment of it knows.
+        let salvaged = truncation.salvages.then(|| self.segments().iter().map(|segment| segment.base()).collect());
         self.shared.set_end(if truncation.reset.is_some() { self.log_start() } else { to });
         let mut kept = self.segments();
         // A cut to the log start leaves no record; the start may lie inside of a batch, so no file can stay.
         let empties = to == self.log_start() || truncation.reset.is_some();
         let keeps = if empties { 0 } else { kept.iter().take_while(|s| s.base() < to).count() };
         let later = kept.split_off(keeps);
-        // What the producers of a log were that begins anew is unknown.
-        let snapshots_above = if truncation.reset.is_some() { -1 } else { to };
-        self.remove_later(snapshots_above, kept.last(), &later)?;
-        self.active = match kept.last() {
-            Some(last) => {
-                self.cut_segment(last, to)?;
-                last.clone()
-            }
-            None => {
-                let content = Content::new(to, self.config.index_interval_bytes);
-                let opened_at = self.active.opened_at();
-                Segment::new(&self.home, content, self.config.segment_limit(), false, opened_at)
-            }
-        };
-        if kept.is_empty() {
-            kept.push(self.active.clone());
+        for segment in later.iter().chain(kept.last()) {
+            segment.end_life();
+        }
+        let (index_interval_bytes, limit) = (self.config.index_interval_bytes, self.config.segment_limit());
+        let begins_anew = kept.is_empty();
+        if begins_anew {
+            let content = Content::new(to, index_interval_bytes);
+            kept.push(Segment::new(&self.home, content, limit, false, self.active.opened_at()));
+        }
+        if let Some(last) = kept.last() {
+            self.active = Arc::clone(last);
         }
         self.flush.cut(to, &kept);
         match truncation.reset {
@@ -139,20 +145,96 @@ impl Log {
             }
         }
         self.latest_epoch = self.shared.epochs.read().latest();
-        self.producers = rebuild(&self.home, &kept, to, self.config.max_producers)?;
-        self.shared.set_first_undecided(self.producers.first_undecided());
-        self.shared.set_segments(kept);
-        Ok(())
+        self.shared.set_segments(kept.clone());
+        self.shared.damage.store(None);
+        self.shared.cut_holes(if truncation.reset.is_some() { Offset::MIN } else { to });
+        let max_producers = self.config.max_producers;
+        CutJob {
+            home: self.home.clone(),
+            truncation,
+            salvaged,
+            kept,
+            later,
+            begins_anew,
+            index_interval_bytes,
+            limit,
+            max_producers,
+        }
     }
 
-    /// Removes, durably, every file of the segments `later`, what `last` has beside its records, and the producer
-    /// snapshots above `to`.
-    fn remove_later(&self, to: Offset, last: Option<&Arc<Segment>>, later: &[Arc<Segment>]) -> Result<(), DiskError> {
+    /// Takes what a cut came to, and gives the record to make durable before the next append: that the cut is done. A
+    /// failure poisons the log: where it ends on the disk is unknown then, and the next start cuts again.
+    ///
+    /// # Errors
+    /// When the disk has failed.
+    pub fn finish_cut(&mut self, done: CutDone) -> Result<QRecord, LogError> {
+        let CutDone { to, epoch, producers } = done;
+        self.producers = producers.map_err(|error| {
+            self.poison.set(&error);
+            LogError::Disk(error)
+        })?;
+        self.shared.set_first_undecided(self.producers.first_undecided());
+        Ok(QRecord::Trunc { tp: self.partition, to, epoch })
+    }
+}
+
+/// The part of a cut that waits for the disk, to be run on any thread.
+#[derive(Debug)]
+#[must_use = "the log is cut when the job has run"]
+pub struct CutJob {
+    home: Home,
+    truncation: Truncation,
+    /// The segments that stay; the last one becomes the active one.
+    kept: Vec<Arc<Segment>>,
+    later: Vec<Arc<Segment>>,
+    /// The segments that a damaged log knew: files of others go.
+    salvaged: Option<Vec<Offset>>,
+    /// Whether no segment stays, and `kept` holds a new one.
+    begins_anew: bool,
+    index_interval_bytes: u32,
+    limit: u64,
+    max_producers: usize,
+}
+
+/// What a [`CutJob`] came to.
+#[derive(Debug)]
+#[must_use = "the log has to take it"]
+pub struct CutDone {
+    to: Offset,
+    epoch: LeaderEpoch,
+    producers: Result<ProducerState, DiskError>,
+}
+
+impl CutJob {
+    /// Removes later segments, zeroes the rest of the last one and flushes it, rolls the producers back.
+    pub fn run(self) -> CutDone {
+        let producers = self.cut();
+        CutDone { to: self.truncation.to, epoch: self.truncation.epoch, producers }
+    }
+
+    fn cut(&self) -> Result<ProducerState, DiskError> {
+        let to = self.truncation.to;
+        if let Some(known) = &self.salvaged {
+            remove_segments_but(&self.home, known)?;
+        }
+        let last = self.kept.last().filter(|_| !self.begins_anew);
+        // What the producers of a log were that begins anew is unknown.
+        let snapshots_above = if self.truncation.reset.is_some() { -1 } else { to };
+        self.remove_later(snapshots_above, last)?;
+        if let Some(last) = last {
+            self.cut_segment(last, to)?;
+        }
+        rebuild(&self.home, &self.kept, to, self.max_producers)
+    }
+
+    /// Removes, durably, every file of the later segments, what `last` has beside its records, and the producer snapshots
+    /// above `to`.
+    fn remove_later(&self, to: Offset, last: Option<&Arc<Segment>>) -> Result<(), DiskError> {
         let home = &self.home;
-        if !later.iter().chain(last).any(|segment| segment.is_created()) {
+        if !self.later.iter().chain(last).any(|segment| segment.is_created()) {
             return Ok(());
         }
-        for segment in later.iter().rev() {
+        for segment in self.later.iter().rev() {
             remove_segment(&home.disk, &home.dir, segment.base())?;
         }
         if let Some(last) = last {
@@ -167,7 +249,7 @@ impl Log {
     /// Cuts the segment that becomes the active one: zeroes to the end of the allocated range, so that no stale batch
     /// can follow a later one.
     fn cut_segment(&self, segment: &Arc<Segment>, to: Offset) -> Result<(), DiskError> {
-        let mut content = Content::new(segment.base(), self.config.index_interval_bytes);
+        let mut content = Content::new(segment.base(), self.index_interval_bytes);
         if !segment.is_created() {
             return Ok(());
         }
@@ -179,7 +261,7 @@ impl Log {
         drop(bytes);
         let position = content.used();
         *segment.content().write() = content;
-        segment.reopen(self.config.segment_limit());
+        segment.reopen(self.limit);
         let file = segment.file()?;
         if !broken(Mutation::CutWithoutZeroing) {
             file.zero(position..file.len())?;

@@ -53,6 +53,17 @@ pub(crate) fn remove_segment(disk: &Arc<dyn Disk>, dir: &std::path::Path, base: 
     remove_if_there(disk, &dir.join(file_name(base, FileKind::Log)))
 }
 
+/// Removes, durably, the files of all segments but those that begin at one of `known`.
+pub(crate) fn remove_segments_but(home: &Home, known: &[Offset]) -> Result<(), DiskError> {
+    let Some(files) = Files::list(home)? else { return Ok(()) };
+    // The last first: a crash in between leaves no gap that was not there.
+    let all: BTreeSet<Offset> = files.logs.union(&files.indexes).copied().collect();
+    for base in all.into_iter().rev().filter(|base| !known.contains(base)) {
+        remove_segment(&home.disk, &home.dir, base)?;
+    }
+    home.disk.sync_dir(&home.dir)
+}
+
 /// Removes the producer snapshots above `offset`; says whether there were any.
 pub(crate) fn remove_snapshots_above(home: &Home, offset: Offset) -> Result<bool, DiskError> {
     let Some(files) = Files::list(home)? else { return Ok(false) };

@@ -4,6 +4,7 @@ mod epochs;
 mod files;
 mod open;
 mod scan;
+mod sealed;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use millrace_types::{LeaderEpoch, Offset};
 use crate::flusher::FlushWork;
 use crate::qstate::{PartitionState, QRecord};
 
-pub(crate) use files::{remove_segment, remove_snapshots_above};
+pub(crate) use files::{remove_segment, remove_segments_but, remove_snapshots_above};
 pub(crate) use open::open;
 pub(crate) use scan::{Bad, Expected, scan};
 
@@ -69,7 +70,8 @@ pub struct Recovery {
     pub scanned_bytes: u64,
     /// Work to do before everything below the log end offset counts as flushed.
     pub flush: Option<FlushWork>,
-    /// Bad bytes below what was flushed; nothing was cut, and the log refuses appends.
+    /// Bad bytes below what was flushed; nothing was cut, and the log refuses appends until it is cut to the damage
+    /// ([`Log::truncate_to_damage`](crate::Log::truncate_to_damage)).
     pub damaged: Option<Rot>,
     /// Whether acknowledged records may be missing at the end: they were acknowledged from a page cache that is lost, or
     /// that could not be flushed.
@@ -112,9 +114,9 @@ impl fmt::Display for Rot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} is damaged at byte {}: {}; offsets {} to {} were flushed and cannot be read. The log serves what lies \
-             below and takes no writes. `millrace check` would report it and cut nothing: restore the file from a copy, \
-             or give the range up by removing the partition",
+            "{} is damaged at byte {}: {}; offsets {} to {} were flushed and cannot be read. A replica among others fetches \
+             them again; one that is alone serves what lies below and takes no writes: restore the file from a copy, or \
+             give the range up by removing the partition",
             self.file.display(),
             self.position,
             self.reason,

@@ -8,6 +8,7 @@ use millrace_types::{LeaderEpoch, Now, Offset, TopicPartition};
 use super::epochs::merge;
 use super::files::{Files, remove_segment, remove_snapshots_above};
 use super::scan::{Bad, Expected, scan};
+use super::sealed::has_both_ends;
 use super::{Cut, Known, Recovery, Rot};
 use crate::disk::DiskError;
 use crate::epoch_cache::EpochCache;
@@ -15,7 +16,7 @@ use crate::log::{LogConfig, LogError};
 use crate::mutation::{Mutation, broken};
 use crate::producer_state::{ProducerState, rebuild};
 use crate::qstate::QRecord;
-use crate::segment::{Content, FileKind, Home, Segment, file_name, remove_if_there, sidecar_summary};
+use crate::segment::{Content, FileKind, Home, Segment, file_name, remove_if_there, sidecar_head};
 
 /// Bytes above the flushed offset that a start writes again at most.
 const REWRITE_MAX: u64 = 64 << 20;
@@ -172,12 +173,16 @@ impl Opening<'_> {
         self.scan_segment(base, following)
     }
 
-    /// Takes a sealed segment by its sidecar, without opening the file: all of it was known flushed.
+    /// Takes a sealed segment by its sidecar and a look at both ends of the file: all of it was known flushed.
     fn accept_sealed(&mut self, base: Offset, next: Offset) -> bool {
         let len = self.lens.get(&base).copied().unwrap_or(0);
-        let Some(summary) = sidecar_summary(&self.home.disk, &self.home.dir, base) else { return false };
+        let Some(sidecar) = sidecar_head(&self.home.disk, &self.home.dir, base) else { return false };
+        let summary = sidecar.summary;
         let falls = summary.epochs.first().is_some_and(|first| first.0 < self.epoch);
         if summary.base != base || summary.next != next || summary.used > len || falls {
+            return false;
+        }
+        if !has_both_ends(self.home, &summary, sidecar.last) {
             return false;
         }
         self.epoch = summary.epochs.last().map_or(self.epoch, |last| last.0);

@@ -8,6 +8,7 @@ mod open;
 mod read;
 mod seal;
 mod search;
+mod swap;
 mod walk;
 mod whole_file;
 
@@ -27,7 +28,7 @@ pub use open::OpenSegments;
 pub(crate) use read::{Found, Range as ReadRange};
 pub(crate) use search::{Pages, Searched, Stamped};
 pub(crate) use walk::Walk;
-pub(crate) use whole_file::{read_whole, remove_if_there, sidecar_summary, write_whole};
+pub(crate) use whole_file::{read_whole, remove_if_there, sidecar_head, write_whole};
 
 /// A segment. Its owner appends to it, any number of readers read; nothing it holds open survives without use, see
 /// [`OpenSegments`].
@@ -51,6 +52,8 @@ pub(crate) struct Segment {
     pinned: AtomicBool,
     /// Why the latest warming failed; the read that would ask for another one reports it instead.
     warm_failure: Mutex<Option<DiskError>>,
+    /// How often the file was cut or given up; held while another file takes its place.
+    life: Mutex<u64>,
     /// When the segment was made or opened, on the wall clock: the age of a segment without timestamps.
     opened_at: AtomicI64,
 }
@@ -81,6 +84,7 @@ impl Segment {
             touched: AtomicBool::new(false),
             pinned: AtomicBool::new(false),
             warm_failure: Mutex::new(None),
+            life: Mutex::new(0),
             opened_at: AtomicI64::new(now),
         })
     }

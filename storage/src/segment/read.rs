@@ -113,6 +113,10 @@ impl Segment {
             (end, next) = (position, offset);
         }
         for walked in Walk::from(bytes, end) {
+            // What lies behind the bound may be damaged, and its header not to be believed.
+            if next >= range.upto {
+                break;
+            }
             let fits = walked.end() <= room || (range.at_least_one && end == position);
             if !fits || walked.header.last_offset() >= range.upto {
                 break;

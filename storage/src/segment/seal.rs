@@ -54,9 +54,17 @@ impl Segment {
         let index = match sidecar {
             Some((found, index)) if found == summary => index,
             _ => {
-                let bytes = self.file()?.read(0, usize::try_from(summary.used).unwrap_or(usize::MAX))?;
+                let file = self.file()?;
+                let used = summary.used.min(file.len());
+                let bytes = file.read(0, usize::try_from(used).unwrap_or(usize::MAX))?;
                 let mut rebuilt = Content::new(self.base, self.content.read().interval());
+                // The segment may be damaged: what lies behind a batch that does not follow is not known.
+                let mut due = self.base;
                 for walked in Walk::new(&bytes) {
+                    if walked.header.base_offset != due || walked.header.last_offset_delta < 0 {
+                        break;
+                    }
+                    due = walked.header.last_offset() + 1;
                     rebuilt.add(&walked.header);
                 }
                 rebuilt.take_index()

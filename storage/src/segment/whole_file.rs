@@ -7,7 +7,7 @@ use millrace_types::Offset;
 
 use super::{FileKind, file_name};
 use crate::disk::{Disk, DiskError};
-use crate::index::Summary;
+use crate::index::SidecarHead;
 
 /// Writes a small file so that it appears whole or not at all.
 ///
@@ -46,8 +46,8 @@ pub(crate) fn remove_if_there(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), D
     }
 }
 
-/// The summary a sidecar holds, where there is a good one.
-pub(crate) fn sidecar_summary(disk: &Arc<dyn Disk>, dir: &Path, base: Offset) -> Option<Summary> {
+/// What the sidecar of the segment `base` says at its two ends, where there is a good one.
+pub(crate) fn sidecar_head(disk: &Arc<dyn Disk>, dir: &Path, base: Offset) -> Option<SidecarHead> {
     let bytes = read_whole(disk, &dir.join(file_name(base, FileKind::Index))).ok()?;
-    crate::index::decode_summary(&bytes).ok()
+    crate::index::decode_head(&bytes).ok()
 }

@@ -4,11 +4,13 @@ mod by_time;
 mod shared;
 mod slice;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use millrace_types::{LeaderEpoch, Offset};
 
 use crate::epoch_cache::EpochCache;
+use crate::recovery::Rot;
 use crate::segment::{Found, ReadRange, Segment};
 
 pub use by_time::ByTime;
@@ -24,6 +26,11 @@ pub struct LogView {
 impl LogView {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> Segments {
+        self.shared.segments.load().as_ref().clone()
     }
 
     /// The first offset that can be read.
@@ -76,6 +83,12 @@ impl LogView {
         self.shared.epochs.read().epoch_at(offset)
     }
 
+    /// Offsets whose records are damaged and wait for their repair.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<Range<Offset>> {
+        self.shared.holes()
+    }
+
     /// A copy of the leader epochs.
     #[must_use]
     pub fn epochs(&self) -> EpochCache {
@@ -89,8 +102,10 @@ impl LogView {
     /// See [`ReadError`].
     pub fn read(&self, from: Offset, upto: Offset, max_bytes: usize, at_least_one: bool) -> Result<Slice, ReadError> {
         let (start, end) = (self.log_start(), self.log_end());
-        if let Some(rot) = self.shared.damage.get().filter(|rot| from >= rot.offset) {
-            return Err(ReadError::Damaged(rot.clone()));
+        if let Some(rot) = &*self.shared.damage.load()
+            && from >= rot.offset
+        {
+            return Err(ReadError::Damaged(Box::new(Rot::clone(rot))));
         }
         if from < start || from > end {
             return Err(ReadError::OutOfRange { start, end });
@@ -100,6 +115,8 @@ impl LogView {
         if from >= upto {
             return Ok(empty);
         }
+        let upto =
+            self.shared.readable(from, upto).map_err(|hole| ReadError::Hole { from: hole.start, to: hole.end })?;
         let segments = self.shared.segments.load();
         let Some(segment) = containing(&segments, from) else { return Ok(empty) };
         let range = ReadRange { from, upto, max_bytes, at_least_one };

@@ -1,9 +1,10 @@
 //! What the owner of a log and its readers share.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use millrace_types::Offset;
 use parking_lot::RwLock;
 
@@ -19,8 +20,12 @@ pub(crate) type Segments = Vec<Arc<Segment>>;
 pub(crate) struct Shared {
     pub(crate) segments: ArcSwap<Segments>,
     pub(crate) epochs: RwLock<EpochCache>,
-    /// Set once, by recovery.
-    pub(crate) damage: OnceLock<Box<Rot>>,
+    /// Set by recovery, until the log is cut to it.
+    pub(crate) damage: ArcSwapOption<Rot>,
+    /// Damaged records that wait for their repair, by their offsets; few, if any.
+    holes: RwLock<Vec<Range<Offset>>>,
+    /// Where the first of them begins, `i64::MAX` without one.
+    first_hole: AtomicI64,
     start: AtomicI64,
     end: AtomicI64,
     high_watermark: AtomicI64,
@@ -35,7 +40,9 @@ impl Shared {
         Arc::new(Self {
             segments: ArcSwap::from_pointee(segments),
             epochs: RwLock::new(epochs),
-            damage: OnceLock::new(),
+            damage: ArcSwapOption::empty(),
+            holes: RwLock::default(),
+            first_hole: AtomicI64::new(Offset::MAX),
             start: AtomicI64::new(start),
             end: AtomicI64::new(end),
             high_watermark: AtomicI64::new(start),
@@ -91,6 +98,52 @@ impl Shared {
 
     pub(crate) fn add_size(&self, bytes: u64) {
         self.size.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Refuses reads of `range` from now on.
+    pub(crate) fn open_hole(&self, range: Range<Offset>) {
+        self.change_holes(|holes| {
+            if !holes.contains(&range) {
+                holes.push(range);
+            }
+        });
+    }
+
+    /// `range` can be read again, or is the log's no more.
+    pub(crate) fn close_hole(&self, range: Range<Offset>) {
+        self.change_holes(|holes| holes.retain(|hole| *hole != range));
+    }
+
+    /// The log was cut to `to`: there is no hole above.
+    pub(crate) fn cut_holes(&self, to: Offset) {
+        self.change_holes(|holes| holes.retain(|hole| hole.end <= to));
+    }
+
+    pub(crate) fn holes(&self) -> Vec<Range<Offset>> {
+        self.holes.read().clone()
+    }
+
+    fn change_holes(&self, change: impl FnOnce(&mut Vec<Range<Offset>>)) {
+        let mut holes = self.holes.write();
+        change(&mut holes);
+        let first = holes.iter().map(|hole| hole.start).min();
+        self.first_hole.store(first.unwrap_or(Offset::MAX), Ordering::Release);
+    }
+
+    /// Where a read from `from` to `upto` must end: in front of the next hole.
+    ///
+    /// # Errors
+    /// The hole that `from` lies in.
+    pub(crate) fn readable(&self, from: Offset, upto: Offset) -> Result<Offset, Range<Offset>> {
+        if upto <= self.first_hole.load(Ordering::Acquire) {
+            return Ok(upto);
+        }
+        let holes = self.holes.read();
+        if let Some(hole) = holes.iter().find(|hole| hole.contains(&from)) {
+            return Err(hole.clone());
+        }
+        let next = holes.iter().map(|hole| hole.start).filter(|start| *start > from).min();
+        Ok(next.map_or(upto, |next| next.min(upto)))
     }
 
     /// Replaces the list of segments.

@@ -69,6 +69,14 @@ pub enum ReadError {
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] DiskError),
+    /// The offset is among damaged records that wait to be fetched again from another replica.
+    #[error("offsets {from} to {} are damaged and wait for their repair", to.saturating_sub(1))]
+    Hole {
+        /// First damaged offset.
+        from: Offset,
+        /// The offset behind the last one.
+        to: Offset,
+    },
     /// The offset lies at or above damage that recovery found.
     #[error("{0}")]
     Damaged(Box<Rot>),
@@ -80,7 +88,7 @@ impl ReadError {
     pub const fn error_code(&self) -> ErrorCode {
         match self {
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            Self::Storage(_) | Self::Damaged(_) => ErrorCode::KafkaStorageError,
+            Self::Storage(_) | Self::Hole { .. } | Self::Damaged(_) => ErrorCode::KafkaStorageError,
         }
     }
 }

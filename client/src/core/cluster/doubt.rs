@@ -52,7 +52,7 @@ impl Cluster {
     }
 
     /// Whether a connection to this broker is silent.
-    fn is_broker_silent(&self, now: Instant, broker: i32) -> bool {
+    pub(crate) fn is_broker_silent(&self, now: Instant, broker: i32) -> bool {
         let own = self.connections.values().filter(|(key, _)| key.broker() == Some(broker));
         own.map(|(_, connection)| connection).any(|connection| self.is_silent(now, connection))
     }

@@ -28,8 +28,10 @@ pub(super) struct Fetch {
 }
 
 impl ConsumerCore {
-    /// Sends a fetch to every leader that has none under way and leads something worth fetching.
+    /// Sends a fetch to every broker that has none under way and something worth fetching: the leader's, or that of the
+    /// follower it has named.
     pub(super) fn fetch(&mut self, now: Instant) {
+        self.leave_silent_followers(now);
         if self.buffered() >= self.config.prefetch_max_bytes {
             return;
         }
@@ -39,8 +41,11 @@ impl ConsumerCore {
             if !reader.wants_fetch(now, &self.config) || reader.wrong_metadata.is_some_and(|wrong| wrong >= metadata) {
                 continue;
             }
-            match self.cluster.metadata.leader(&partition.topic, partition.partition) {
-                Some((leader, _)) => leaders.entry(leader).or_default().push(partition.clone()),
+            let nodes = &self.cluster.metadata.nodes;
+            let preferred = reader.preferred.filter(|(broker, until)| *until > now && nodes.contains_key(broker));
+            let leader = self.cluster.metadata.leader(&partition.topic, partition.partition).map(|(leader, _)| leader);
+            match leader.map(|leader| preferred.map_or(leader, |(broker, _)| broker)) {
+                Some(broker) => leaders.entry(broker).or_default().push(partition.clone()),
                 None => self.cluster.metadata.invalidate(),
             }
         }
@@ -53,6 +58,18 @@ impl ConsumerCore {
             let first = self.cluster.random.below(partitions.len());
             partitions.rotate_left(first);
             self.send_fetch(now, leader, partitions);
+        }
+    }
+
+    /// A follower that says nothing is not waited for: the leader has all that it has.
+    fn leave_silent_followers(&mut self, now: Instant) {
+        for (partition, reader) in &mut self.readers {
+            let leader = self.cluster.metadata.leader(&partition.topic, partition.partition).map(|(leader, _)| leader);
+            let follower = reader.preferred.map(|(broker, _)| broker).filter(|broker| Some(*broker) != leader);
+            if follower.is_some_and(|broker| self.cluster.is_broker_silent(now, broker)) {
+                reader.preferred = None;
+                reader.fetching = None;
+            }
         }
     }
 
@@ -85,6 +102,7 @@ impl ConsumerCore {
             .with_min_bytes(self.config.fetch_min_bytes)
             .with_max_bytes(self.config.fetch_max_bytes)
             .with_isolation_level(i8::from(self.config.isolation == Isolation::ReadCommitted))
+            .with_rack_id(text(self.config.client_rack.as_deref().unwrap_or_default()))
             .with_session_id(0)
             .with_session_epoch(-1)
             .with_topics(rows);
@@ -153,6 +171,11 @@ impl ConsumerCore {
             self.fetch_failed(now, id, partition, ClientError::broker("Fetch", code));
             return;
         }
+        if row.preferred_read_replica.0 >= 0 {
+            let until = now.after(self.config.client.metadata_max_age);
+            reader.preferred = Some((row.preferred_read_replica.0, until));
+            return;
+        }
         reader.failures = 0;
         reader.high_watermark = row.high_watermark;
         let aborted = row.aborted_transactions.unwrap_or_default();
@@ -170,6 +193,19 @@ impl ConsumerCore {
         let client = &self.config.client;
         let Some(reader) = self.readers.get_mut(partition).filter(|reader| reader.fetching == Some(id)) else { return };
         reader.fetching = None;
+        // What a follower cannot answer the leader is asked, which also says what is out of range.
+        let from_follower = reader.preferred.take().is_some();
+        if from_follower && error.is_retriable() | (error.code() == Some(ErrorCode::OffsetOutOfRange)) {
+            // The leader may go on to name it.
+            if reader.failures > 0 {
+                let attempt = reader.failures - 1;
+                let pause = self.cluster.random.backoff(client.retry_backoff, client.retry_backoff_max, attempt);
+                reader.retry_at = now.after(pause);
+            }
+            reader.failures = reader.failures.saturating_add(1);
+            self.cluster.metadata.invalidate();
+            return;
+        }
         if error.code() == Some(ErrorCode::OffsetOutOfRange) {
             // Records before are returned first: the reset is for what comes after them.
             if reader.has_records() {
@@ -200,6 +236,7 @@ impl ConsumerCore {
         for moved in std::mem::take(&mut self.cluster.metadata.moved) {
             if let Some(reader) = self.readers.get_mut(&moved) {
                 reader.fetching = None;
+                reader.preferred = None;
                 reader.retry_at = Instant::ZERO;
                 reader.wrong_metadata = None;
             }

@@ -56,6 +56,8 @@ pub(super) struct Reader {
     pub(super) paused: bool,
     pub(super) fetching: Option<RequestId>,
     pub(super) retry_at: Instant,
+    /// The follower that the leader has sent this consumer to, and until when it stays there (KIP-392).
+    pub(super) preferred: Option<(i32, Instant)>,
     /// Version of the metadata that named a wrong leader: nothing is fetched before there is another.
     pub(super) wrong_metadata: Option<u64>,
     pub(super) failures: u32,
@@ -78,6 +80,7 @@ impl Reader {
             paused: false,
             fetching: None,
             retry_at: Instant::ZERO,
+            preferred: None,
             wrong_metadata: None,
             failures: 0,
             high_watermark: -1,

@@ -1,13 +1,14 @@
 //! Fetches from followers (KIP-392), and logs that part (KIP-320).
 
-use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::{FetchRequest, OffsetForLeaderEpochRequest};
 use kafka_protocol::protocol::StrBytes;
 use millrace_storage::CrashKind;
 use millrace_types::{ErrorCode, Offset, TopicPartition};
 
 use crate::call::ConnectionId;
-use crate::testing::{World, batch, fetch, produce};
+use crate::testing::{World, batch, fetch, produce, topic_name};
 
 const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
@@ -134,6 +135,14 @@ fn where_logs_part_is_told_by_leader_and_follower() {
         let data = read(world, connection, 12, &request);
         (data.error_code, (data.diverging_epoch.epoch, data.diverging_epoch.end_offset))
     };
+    for (asked, told) in [(1, (1, 10)), (2, (2, 10)), (3, (3, 11)), (4, (-1, -1))] {
+        let wanted = OffsetForLeaderPartition::default().with_leader_epoch(asked).with_current_leader_epoch(-1);
+        let topic = OffsetForLeaderTopic::default().with_topic(topic_name("t")).with_partitions(vec![wanted]);
+        let request = OffsetForLeaderEpochRequest::default().with_replica_id((-2).into()).with_topics(vec![topic]);
+        let response = world.request(connection, 4, &request);
+        let row = &response.topics[0].partitions[0];
+        assert_eq!((row.error_code, (row.leader_epoch, row.end_offset)), (0, told), "epoch {asked}");
+    }
     let out_of_range = ErrorCode::OffsetOutOfRange.code();
     for follows in [false, true] {
         if follows {

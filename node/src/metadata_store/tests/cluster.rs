@@ -96,7 +96,9 @@ impl Cluster {
             match effect {
                 MetadataEffect::Persist { token, records, snapshot } => {
                     node.journal.extend(records);
-                    node.journal = snapshot.unwrap_or(std::mem::take(&mut node.journal));
+                    if let Some(snapshot) = snapshot {
+                        node.journal = snapshot;
+                    }
                     self.mail.push_back((id, MetadataEvent::Persisted { token, result: Ok(()) }));
                 }
                 MetadataEffect::Replace { token, snapshot } => {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use millrace_raft::{
     Ack, Acknowledged, BeginEpoch, Configuration, ConfigurationId, Denial, EndEpoch, EpochStart, Fenced, FetchBody,
-    FetchRequest, FetchResponse, Message, Position, ReplicaKey, VoteRequest, VoteResponse, Voter, VoterRole,
+    FetchRequest, FetchResponse, Message, Position, RepairRequest, RepairResponse, ReplicaKey, VoteRequest,
+    VoteResponse, Voter, VoterRole,
 };
 use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use crate::testing::Dice;
 use crate::wire::Frame;
 
 /// Kinds of messages; the bodies of a fetch response count one by one.
-pub(crate) const KINDS: u64 = 11;
+pub(crate) const KINDS: u64 = 13;
 
 /// A number of which small and very large ones are as likely as others.
 fn number(dice: &mut Dice) -> u64 {
@@ -167,6 +168,11 @@ pub(crate) fn message(dice: &mut Dice, kind: u64) -> PeerMessage {
         9 => {
             let body = FetchBody::Reset { start: offset(dice), below: some(dice, epoch_start) };
             Message::FetchResponse(fetch_response(dice, body))
+        }
+        10 => Message::Repair(RepairRequest { token: number(dice), from: offset(dice), upto: offset(dice) }),
+        11 => {
+            records_of = records(dice);
+            Message::RepairResponse(RepairResponse { token: number(dice), from: offset(dice) })
         }
         _ => Message::Ack(Ack { epoch: epoch(dice), acknowledged: acknowledged(dice), recovering: flip(dice) }),
     };

@@ -162,6 +162,23 @@ impl Refusal {
         }
     }
 
+    /// Its name, for metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Broker => "broker",
+            Self::Protocol => "protocol",
+            Self::Generation => "generation",
+            Self::Stale { .. } => "stale",
+            Self::History { .. } => "history",
+            Self::Cloned => "cloned",
+            Self::Taken => "taken",
+            Self::Malformed => "malformed",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// Whether only an operator can end it: it is worth an alarm.
     #[must_use]
     pub const fn is_lasting(self) -> bool {

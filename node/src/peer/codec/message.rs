@@ -1,6 +1,7 @@
 //! Messages of replicas: which partition, which replica, and what it is told.
 
 mod fetch;
+mod repair;
 mod vote;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -24,7 +25,7 @@ pub struct PeerMessage {
     pub to: DirectoryId,
     /// What it is told. The spans of a fetch response do not travel: its receiver reads them off the records.
     pub message: Message,
-    /// Records of a fetch response, whole batches; empty for every other message.
+    /// Records of a fetch or repair response, whole batches; empty for every other message.
     pub records: Frame,
 }
 
@@ -60,8 +61,13 @@ pub(crate) fn encode_message(scratch: &mut BytesMut, message: PeerMessage) -> En
             }
         }
         Message::Ack(ack) => fetch::write_ack(scratch, ack),
+        Message::Repair(request) => repair::write_request(scratch, *request),
+        Message::RepairResponse(response) => {
+            repair::write_response(scratch, *response, message.records.len());
+            return Encoded { head: scratch.split().freeze(), records: message.records };
+        }
     }
-    debug_assert!(message.records.is_empty(), "records travel with a fetch response");
+    debug_assert!(message.records.is_empty(), "records travel with responses");
     Encoded { head: scratch.split().freeze(), records: Frame::new() }
 }
 
@@ -89,6 +95,8 @@ fn read_message(fields: &mut Fields) -> Result<PeerMessage, PeerWireError> {
         Kind::FETCH => Message::Fetch(fetch::read_fetch(fields)?),
         Kind::FETCH_RESPONSE => Message::FetchResponse(fetch::read_response(fields, &mut records)?),
         Kind::ACK => Message::Ack(fetch::read_ack(fields)?),
+        Kind::REPAIR => Message::Repair(repair::read_request(fields)?),
+        Kind::REPAIR_RESPONSE => Message::RepairResponse(repair::read_response(fields, &mut records)?),
         kind => return Err(PeerWireError::Kind { what: "a message", kind }),
     };
     Ok(PeerMessage { partition, to, message, records })
@@ -106,6 +114,8 @@ impl Kind {
     const FETCH: u8 = 6;
     const FETCH_RESPONSE: u8 = 7;
     const ACK: u8 = 8;
+    const REPAIR: u8 = 9;
+    const REPAIR_RESPONSE: u8 = 10;
 }
 
 fn put_position(out: &mut BytesMut, position: Position) {

@@ -3,7 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use millrace_raft::{
     Ack, Acknowledged, BeginEpoch, Configuration, ConfigurationId, Denial, EndEpoch, EpochStart, Fenced, FetchBody,
-    FetchRequest, FetchResponse, Message, Position, ReplicaKey, VoteRequest, VoteResponse, Voter, VoterRole,
+    FetchRequest, FetchResponse, Message, Position, RepairRequest, RepairResponse, ReplicaKey, VoteRequest,
+    VoteResponse, Voter, VoterRole,
 };
 use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use uuid::Uuid;
@@ -211,6 +212,8 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("fetch_diverging", response(FetchBody::Diverging { epoch: 3, end: 30 })),
         ("fetch_reset", response(FetchBody::Reset { start: 7, below: Some(below) })),
         ("ack", Message::Ack(Ack { epoch: 5, acknowledged, recovering: true })),
+        ("repair", Message::Repair(RepairRequest { token: 3, from: 10, upto: 20 })),
+        ("repair_response", Message::RepairResponse(RepairResponse { token: 3, from: 10 })),
     ]
 }
 
@@ -239,7 +242,11 @@ fn golden() -> Vec<(&'static str, Bytes)> {
     }
     let partition = TopicPartition::new(TopicId(Uuid::from_u128(0x70)), 3);
     for (name, message) in samples() {
-        let records = if name == "fetch_records" { Bytes::from_static(b"batch") } else { Bytes::new() };
+        let records = if name == "fetch_records" || name == "repair_response" {
+            Bytes::from_static(b"batch")
+        } else {
+            Bytes::new()
+        };
         let message = PeerMessage { partition, to: DirectoryId::from_u128(0xd2), message, records: records.into() };
         frames.push((name, frame_of(9, &[message]).to_bytes()));
     }

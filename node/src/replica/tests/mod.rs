@@ -2,12 +2,15 @@
 
 mod commit;
 mod crash;
+mod damage;
 mod failure;
 mod faults;
+mod heal;
 mod leaving;
 mod lifecycle;
 mod peers;
 mod records;
+mod rot;
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
 //! Replicas of one partition on several brokers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use millrace_storage::{CrashKind, LogConfig};
-use millrace_types::{ErrorCode, Instant, Offset};
+use millrace_types::{BrokerId, ErrorCode, Instant, Offset};
 
 use crate::call::{Acks, PartitionAnswer, PartitionOp};
 use crate::replica::ReplicaEvent;
@@ -453,4 +454,56 @@ fn what_is_deleted_does_not_come_back_with_another_leader() {
     let answer = cluster.answers.remove(&token);
     assert!(matches!(answer, Some(PartitionAnswer::Deleted { low_watermark: 4 })), "{answer:?}");
     assert!(!cluster.replica(leader).consensus().in_sync().iter().any(|key| key.broker.0 == slow as i32));
+}
+
+#[test]
+fn a_follower_far_behind_is_served_when_its_records_are_read_in() {
+    for keeps in [true, false] {
+        let mut cluster = Cluster::led(1, 3, durable(), 2);
+        let leader = cluster.leader().expect("a leader");
+        let late = (0..3).find(|at| *at != leader).expect("a follower");
+        cluster.crash(late, CrashKind::Process);
+        // What an active segment holds counts as in memory: some have to be full.
+        let value = "x".repeat(700_000);
+        for _ in 0..3 {
+            write(&mut cluster, &value);
+        }
+        let memory = cluster.memory(leader);
+        memory.keeps.store(keeps, Ordering::Relaxed);
+        memory.cold.store(true, Ordering::Relaxed);
+        cluster.start(late);
+        cluster.run_until("the follower asks", |_| memory.warmed.load(Ordering::Relaxed) > 0);
+        if !keeps {
+            // Pages that are lost again at once hold up this follower and nobody else.
+            assert!(values(&cluster, late).is_empty());
+            write(&mut cluster, "meanwhile");
+            memory.cold.store(false, Ordering::Relaxed);
+        }
+        cluster.run_until("agreement", Cluster::agree);
+        assert_eq!(values(&cluster, late), values(&cluster, leader));
+    }
+}
+
+#[test]
+fn a_follower_far_behind_waits_for_room_and_others_do_not() {
+    let mut cluster = Cluster::led(1, 3, durable(), 2);
+    let leader = cluster.leader().expect("a leader");
+    let late = (0..3).find(|at| *at != leader).expect("a follower");
+    cluster.crash(late, CrashKind::Process);
+    for n in 0..20 {
+        write(&mut cluster, &n.to_string());
+    }
+    cluster.run_until("it is not in sync", |cluster| cluster.view(leader).in_sync() == 2);
+    let room = cluster.room(leader);
+    for at in 0..3 {
+        room.set_queued(BrokerId(at), usize::MAX / 2);
+    }
+    cluster.start(late);
+    for n in 20..30 {
+        write(&mut cluster, &n.to_string());
+    }
+    assert!(values(&cluster, late).is_empty(), "it waits, and nobody else does");
+    room.set_queued(BrokerId(i32::try_from(late).expect("small")), 0);
+    cluster.run_until("agreement", Cluster::agree);
+    assert_eq!(values(&cluster, late).len(), 30);
 }

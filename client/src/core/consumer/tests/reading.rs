@@ -124,6 +124,46 @@ fn a_moved_leader_is_followed_and_the_position_checked() {
 }
 
 #[test]
+fn a_follower_in_the_same_rack_is_read_until_it_fails() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let mut config = config();
+    config.client_rack = Some("b".to_owned());
+    let mut core = reading(config, &mut net);
+    let sent = net.next();
+    let RequestKind::Fetch(request) = &sent.request else { panic!("{sent:?}") };
+    assert_eq!((sent.port, &*request.rack_id), (9001, "b"));
+    let redirect = |follower: i32| {
+        let ResponseKind::Fetch(mut response) = fetched(1, 0, ErrorCode::None, Vec::new()) else { panic!("a fetch") };
+        response.responses[0].partitions[0].preferred_read_replica = follower.into();
+        ResponseKind::Fetch(response)
+    };
+    net.answer(&mut core, &sent, redirect(2));
+    net.run(&mut core);
+    let sent = net.next();
+    assert_eq!((sent.port, wanted(&sent)), (9002, vec![(0, 10)]), "the follower is asked at once");
+    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, batch(10, &["a"])));
+    net.run(&mut core);
+    let sent = net.next();
+    assert_eq!((sent.port, wanted(&sent)), (9002, vec![(0, 11)]));
+    let mut sent = sent;
+    for (code, pause) in [(ErrorCode::OffsetOutOfRange, 0), (ErrorCode::OffsetNotAvailable, 130)] {
+        net.answer(&mut core, &sent, fetched(1, 0, code, Vec::new()));
+        net.pass(&mut core, MILLI * pause);
+        let asked = net.next();
+        assert_eq!((asked.port, wanted(&asked)), (9001, vec![(0, 11)]), "the leader knows, after {code:?}");
+        net.answer(&mut core, &asked, redirect(2));
+        net.run(&mut core);
+        sent = net.next();
+        assert_eq!(sent.port, 9002);
+    }
+    // A follower that is stopped is left for the leader.
+    net.stopped = vec![9002];
+    net.pass(&mut core, Duration::from_millis(1_100));
+    let asked = net.next();
+    assert_eq!((asked.port, wanted(&asked)), (9001, vec![(0, 11)]));
+}
+
+#[test]
 fn a_corrupt_batch_is_told_and_fetched_again() {
     let mut net = Net::new(&[("t", &[(1, 1)])]);
     let mut core = reading(config(), &mut net);

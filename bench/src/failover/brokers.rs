@@ -1,0 +1,93 @@
+//! The brokers' processes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::BenchError;
+
+/// Processes that end with this value.
+#[derive(Debug)]
+pub(super) struct Brokers(BTreeMap<i32, Broker>);
+
+#[derive(Debug)]
+struct Broker {
+    command: Vec<String>,
+    process: Child,
+}
+
+impl Brokers {
+    /// Starts all of them.
+    pub(super) fn start(commands: &[(i32, Vec<String>)]) -> Result<Self, BenchError> {
+        let mut brokers = BTreeMap::new();
+        for (id, command) in commands {
+            let process = spawn(*id, command)?;
+            brokers.insert(*id, Broker { command: command.clone(), process });
+        }
+        Ok(Self(brokers))
+    }
+
+    /// Ends a process at once.
+    pub(super) fn kill(&mut self, id: i32) -> Result<(), BenchError> {
+        let broker = self.broker(id)?;
+        broker.process.kill().map_err(failed(id, "kill"))
+    }
+
+    /// Asks a process to stop in order.
+    pub(super) fn terminate(&mut self, id: i32) -> Result<(), BenchError> {
+        self.signal(id, Signal::TERM)
+    }
+
+    /// Halts a process.
+    pub(super) fn halt(&mut self, id: i32) -> Result<(), BenchError> {
+        self.signal(id, Signal::STOP)
+    }
+
+    /// Lets a halted process go on.
+    pub(super) fn go_on(&mut self, id: i32) -> Result<(), BenchError> {
+        self.signal(id, Signal::CONT)
+    }
+
+    /// Starts a process again when it has ended.
+    pub(super) fn restart(&mut self, id: i32) -> Result<(), BenchError> {
+        let broker = self.broker(id)?;
+        broker.process.wait().map_err(failed(id, "wait for"))?;
+        broker.process = spawn(id, &broker.command)?;
+        Ok(())
+    }
+
+    fn signal(&mut self, id: i32, signal: Signal) -> Result<(), BenchError> {
+        let process = self.broker(id)?.process.id();
+        let gone = || BenchError::Options(format!("broker {id} has no process"));
+        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+        kill_process(pid, signal).map_err(|error| failed(id, "signal")(error.into()))
+    }
+
+    fn broker(&mut self, id: i32) -> Result<&mut Broker, BenchError> {
+        let unknown = || BenchError::Options(format!("broker {id} leads, and no --broker names it"));
+        self.0.get_mut(&id).ok_or_else(unknown)
+    }
+}
+
+impl Drop for Brokers {
+    fn drop(&mut self) {
+        for broker in self.0.values_mut() {
+            // One that has ended already is what is wanted.
+            let _gone = broker.process.kill();
+            let _gone = broker.process.wait();
+        }
+    }
+}
+
+fn spawn(id: i32, command: &[String]) -> Result<Child, BenchError> {
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| BenchError::Options("an empty command".to_owned()))?;
+    let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    spawned.map_err(failed(id, "start"))
+}
+
+fn failed(id: i32, operation: &'static str) -> impl FnOnce(io::Error) -> BenchError {
+    move |source| BenchError::Io { address: format!("broker {id}"), operation, source }
+}

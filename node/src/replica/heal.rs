@@ -1,0 +1,202 @@
+//! Getting damaged records back from other replicas, and lending one's own.
+//!
+//! Only committed records are asked for, and only those that the log knows by offset and epoch: replicas that hold a
+//! record of the same offset and epoch hold the same bytes. So it does not matter who is asked, leader or not, nor whether
+//! its answer is stale.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_raft::{Envelope, Message, RepairRequest, RepairResponse, ReplicaKey};
+use millrace_storage::{Cause, Mend, UpkeepJob, Upkept};
+use millrace_types::{Instant, Now, Offset};
+
+use super::core::Phase;
+use super::{Replica, ReplicaEffect};
+
+/// How long one replica is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The pause while the records are not known to be committed.
+const UNTIL_COMMITTED: Duration = Duration::from_millis(500);
+/// The pause when every replica was asked in vain, or the disk has refused.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Replicas that records are read for at the same time.
+const MAX_LENDING: usize = 4;
+
+/// The repair of one range of records.
+#[derive(Debug)]
+pub(super) struct Heal {
+    mend: Mend,
+    cause: Cause,
+    /// Position and offset of the records that come next.
+    at: (u64, Offset),
+    /// The request under way: its number and when it is given up.
+    asked: Option<(u64, Instant)>,
+    /// Replicas asked in vain, in a row.
+    refusals: usize,
+    /// When the next request may leave.
+    again_at: Instant,
+}
+
+impl Heal {
+    pub(super) fn new(mend: Mend, cause: Cause) -> Self {
+        let damage = mend.damage();
+        let at = (damage.position, damage.from);
+        Self { mend, cause, at, asked: None, refusals: 0, again_at: Instant::ZERO }
+    }
+
+    pub(super) fn due(&self) -> Instant {
+        self.asked.map_or(self.again_at, |(_, until)| until)
+    }
+
+    /// Turns to the next replica; after the last of `others`, after a pause.
+    fn refused(&mut self, now: Instant, others: usize) {
+        self.asked = None;
+        self.refusals += 1;
+        if self.refusals >= others.max(1) {
+            (self.refusals, self.again_at) = (0, now.after(PAUSE));
+        }
+    }
+
+    /// Begins anew, after a pause.
+    fn begin_anew(&mut self, now: Instant, mend: Mend) {
+        *self = Self { again_at: now.after(PAUSE), ..Self::new(mend, self.cause) };
+    }
+}
+
+impl Replica {
+    /// Asks for the next of the damaged records, if nobody is being asked.
+    pub(super) fn ask_for_repair(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        let others = self.others();
+        let (high_watermark, log_start) = (self.high_watermark(), self.log.log_start());
+        let Some(heal) = &mut self.upkeep.heal else { return };
+        if heal.asked.is_some_and(|(_, until)| until <= now.instant) {
+            heal.refused(now.instant, others.len());
+        }
+        if heal.asked.is_some() || heal.again_at > now.instant {
+            return;
+        }
+        let damage = heal.mend.damage();
+        if damage.to <= log_start {
+            self.log.forget_damage(damage);
+            self.upkeep.heal = None;
+            return;
+        }
+        let Some(to) = others.get(heal.refusals).filter(|_| damage.to <= high_watermark) else {
+            heal.again_at = now.instant.after(if others.is_empty() { PAUSE } else { UNTIL_COMMITTED });
+            return;
+        };
+        self.upkeep.token += 1;
+        let token = self.upkeep.token;
+        heal.asked = Some((token, now.instant.after(PATIENCE)));
+        let request = RepairRequest { token, from: heal.at.1, upto: damage.to };
+        out.push(ReplicaEffect::Send {
+            to: *to,
+            message: Message::Repair(request),
+            records: Bytes::new(),
+            catch_up: false,
+        });
+    }
+
+    /// The other replicas with a log, the leader first.
+    fn others(&self) -> Vec<ReplicaKey> {
+        let (me, leader) = (self.raft.me().key, self.raft.leader());
+        let members = self.raft.configuration();
+        let mut others: Vec<ReplicaKey> =
+            members.members().filter(|key| *key != me && !members.is_witness(*key)).collect();
+        others.sort_by_key(|key| Some(*key) != leader);
+        others
+    }
+
+    /// Another replica asks for records to repair its log with. They are read by a storage thread, for a few at a time.
+    pub(super) fn lend(&mut self, envelope: &Envelope, request: RepairRequest, out: &mut Vec<ReplicaEffect>) {
+        if envelope.to != self.raft.me().key {
+            return;
+        }
+        let RepairRequest { token, from, upto } = request;
+        let (to, upto) = (envelope.from.key, upto.min(self.high_watermark()));
+        let is_held = (self.log.log_start()..upto).contains(&from) && !self.cut.is_under_way();
+        if is_held && self.upkeep.lending.len() < MAX_LENDING {
+            self.upkeep.token += 1;
+            self.upkeep.lending.insert(self.upkeep.token, (to, RepairResponse { token, from }));
+            let job = UpkeepJob::lend(self.upkeep.token, self.view.log.clone(), from, upto);
+            out.push(ReplicaEffect::Upkeep(job));
+        } else {
+            let message = Message::RepairResponse(RepairResponse { token, from });
+            out.push(ReplicaEffect::Send { to, message, records: Bytes::new(), catch_up: false });
+        }
+    }
+
+    /// Records to lend were read.
+    pub(super) fn lent(&mut self, id: u64, records: Bytes, damaged_at: Option<Offset>, out: &mut Vec<ReplicaEffect>) {
+        let Some((to, response)) = self.upkeep.lending.remove(&id) else { return };
+        if let Some(offset) = damaged_at.filter(|offset| self.log.is_sealed_at(*offset)) {
+            self.upkeep.suspect.get_or_insert(offset);
+        }
+        if self.is_running() {
+            out.push(ReplicaEffect::Send { to, message: Message::RepairResponse(response), records, catch_up: false });
+        }
+    }
+
+    /// Records that were asked for have come, or word that they cannot be had there.
+    pub(super) fn borrowed(
+        &mut self,
+        now: Now,
+        envelope: &Envelope,
+        response: RepairResponse,
+        records: Bytes,
+        out: &mut Vec<ReplicaEffect>,
+    ) {
+        let others = self.others().len();
+        let is_mine = envelope.to == self.raft.me().key && self.phase == Phase::Running;
+        let Some(heal) = self.upkeep.heal.as_mut().filter(|_| is_mine && !self.upkeep.busy) else { return };
+        if heal.asked.is_none_or(|(token, _)| token != response.token) || response.from != heal.at.1 {
+            return;
+        }
+        if records.is_empty() {
+            return heal.refused(now.instant, others);
+        }
+        heal.asked = None;
+        self.upkeep.busy = true;
+        out.push(ReplicaEffect::Upkeep(UpkeepJob::fill(&heal.mend, heal.at, records)));
+    }
+
+    /// A step of the repair is done.
+    pub(super) fn mended(&mut self, now: Now, step: Upkept, out: &mut Vec<ReplicaEffect>) {
+        let others = self.others().len();
+        let Some(heal) = &mut self.upkeep.heal else { return };
+        let partition = self.partition;
+        let damage = heal.mend.damage().clone();
+        match step {
+            Upkept::Checked { .. } | Upkept::Lent { .. } => {}
+            Upkept::Filled { next } => (heal.at, heal.refusals) = (next, 0),
+            Upkept::Refused { reason } => {
+                tracing::warn!(%partition, offset = heal.at.1, reason, "what another replica has sent does not repair");
+                heal.refused(now.instant, others);
+            }
+            Upkept::Mended => {
+                let cause = heal.cause;
+                tracing::info!(%partition, from = damage.from, to = damage.to, bytes = damage.len, "damage has been repaired");
+                self.log.upkeep().repaired(cause, damage.len);
+                self.upkeep.heal = None;
+            }
+            // What was damaged was cut or deleted.
+            Upkept::Late => {
+                self.log.forget_damage(&damage);
+                self.upkeep.heal = None;
+            }
+            Upkept::Failed { error, fatal: true } => self.fail(&error, out),
+            Upkept::Failed { error, fatal: false } => {
+                tracing::warn!(%partition, %error, "a repair could not be written");
+                match self.log.mend(&damage) {
+                    Some(mend) => heal.begin_anew(now.instant, mend),
+                    None => {
+                        self.log.forget_damage(&damage);
+                        self.upkeep.heal = None;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Upkeep as work for a storage thread, and what it comes to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_types::Offset;
+
+use super::check::{check, intact_prefix};
+use super::{Damage, Mend, Upkeep};
+use crate::disk::DiskError;
+use crate::epoch_cache::EpochCache;
+use crate::segment::Segment;
+use crate::view::{LogView, Slice};
+
+/// Bytes lent at once; one batch may be larger.
+const LEND: usize = 1 << 20;
+/// How often a range is read in that is not in memory: its pages may be lost again.
+const MAX_WARM_ROUNDS: usize = 2;
+
+/// Where the scrub has come to: a batch of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cursor {
+    /// Base offset of the segment.
+    pub(crate) segment: Offset,
+    /// Position of the batch.
+    pub(crate) position: u64,
+    /// Its base offset.
+    pub(crate) due: Offset,
+}
+
+/// A piece of upkeep; it may block on the device.
+#[derive(Debug)]
+pub struct UpkeepJob(Task);
+
+#[derive(Debug)]
+enum Task {
+    Check { segment: Arc<Segment>, at: Option<(u64, Offset)>, from: Offset, epochs: EpochCache, upkeep: Upkeep },
+    Fill { mend: Mend, at: (u64, Offset), records: Bytes },
+    Lend { id: u64, view: LogView, from: Offset, upto: Offset },
+}
+
+/// What a piece of upkeep came to.
+#[derive(Debug)]
+pub enum Upkept {
+    /// A stretch of a sealed segment was compared with what it must hold.
+    Checked {
+        /// Where the scrub goes on.
+        next: Where,
+        /// The damage that was found.
+        damage: Option<Damage>,
+    },
+    /// Records were written; those for this position and offset are due.
+    Filled {
+        /// Position in the segment's file, and offset.
+        next: (u64, Offset),
+    },
+    /// Records were read for the repair of another replica's log.
+    Lent {
+        /// The caller's number for it.
+        id: u64,
+        /// Whole batches whose checksums hold, the first at the offset asked for; nothing when they cannot be had.
+        records: Bytes,
+        /// Where the next batch is damaged.
+        damaged_at: Option<Offset>,
+    },
+    /// The segment is whole.
+    Mended,
+    /// The segment is no longer what it was: it was cut, or deleted.
+    Late,
+    /// The records are not those that are missing.
+    Refused {
+        /// Why not.
+        reason: String,
+    },
+    /// The disk failed; the damaged file is in its place.
+    Failed {
+        /// The failure.
+        error: DiskError,
+        /// What other files need of the directory is in doubt: the log can take nothing more.
+        fatal: bool,
+    },
+}
+
+/// A place in a log that only the log reads.
+#[derive(Debug)]
+pub struct Where(pub(crate) Cursor);
+
+impl UpkeepJob {
+    /// A look at a segment from `at` on, or from the batch in front of `from` that the index knows.
+    pub(crate) fn check(
+        segment: Arc<Segment>,
+        at: Option<(u64, Offset)>,
+        from: Offset,
+        epochs: EpochCache,
+        upkeep: Upkeep,
+    ) -> Self {
+        Self(Task::Check { segment, at, from, epochs, upkeep })
+    }
+
+    /// The next records of a repair.
+    #[must_use]
+    pub fn fill(mend: &Mend, at: (u64, Offset), records: Bytes) -> Self {
+        Self(Task::Fill { mend: mend.clone(), at, records })
+    }
+
+    /// Reads whole batches from `from` on, below `upto`, for the repair of another replica's log.
+    #[must_use]
+    pub fn lend(id: u64, view: LogView, from: Offset, upto: Offset) -> Self {
+        Self(Task::Lend { id, view, from, upto })
+    }
+
+    /// Does the work.
+    #[must_use]
+    pub fn run(self) -> Upkept {
+        match self.0 {
+            Task::Fill { mend, at, records } => mend.fill(at, &records),
+            Task::Lend { id, view, from, upto } => {
+                let (records, damaged_at) = lend(&view, from, upto);
+                Upkept::Lent { id, records, damaged_at }
+            }
+            Task::Check { segment, at, from, epochs, upkeep } => look(&segment, at, from, &epochs, &upkeep),
+        }
+    }
+}
+
+fn lend(view: &LogView, from: Offset, upto: Offset) -> (Bytes, Option<Offset>) {
+    for _ in 0..=MAX_WARM_ROUNDS {
+        match view.read(from, upto, LEND, true) {
+            Ok(Slice { cold: Some(job), .. }) => job.run(),
+            Ok(slice) if slice.first == from => {
+                let (len, next) = intact_prefix(&slice.bytes, from);
+                let damaged_at = (len < slice.bytes.len()).then_some(next);
+                return (slice.bytes.slice(..len), damaged_at);
+            }
+            Ok(_) => return (Bytes::new(), None),
+            Err(error) => {
+                tracing::warn!(from, %error, "records cannot be lent");
+                return (Bytes::new(), None);
+            }
+        }
+    }
+    (Bytes::new(), None)
+}
+
+fn look(
+    segment: &Arc<Segment>,
+    at: Option<(u64, Offset)>,
+    from: Offset,
+    epochs: &EpochCache,
+    upkeep: &Upkeep,
+) -> Upkept {
+    let life = segment.life();
+    let looked = segment.load_index().and_then(|()| {
+        let at = at.unwrap_or_else(|| segment.floor_of(from));
+        check(segment, at, epochs)
+    });
+    let rest = Cursor { segment: segment.base(), position: u64::MAX, due: from };
+    match looked {
+        Ok(checked) => {
+            upkeep.scrubbed(checked.bytes);
+            let next = Where(Cursor { position: checked.next, due: checked.due, ..rest });
+            // What was cut or removed meanwhile owes nothing.
+            let damage = checked.damage.filter(|_| segment.life() == life && segment.is_sealed());
+            Upkept::Checked { next, damage }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a sealed segment cannot be looked at");
+            Upkept::Checked { next: Where(rest), damage: None }
+        }
+    }
+}
