@@ -51,6 +51,8 @@ pub struct ClusterOptions {
     pub lag_told: Duration,
     /// What the sessions between brokers are tuned by.
     pub sessions: PeerSettings,
+    /// Bytes queued for a broker above which its followers that are far behind wait.
+    pub room: usize,
 }
 
 /// One topic that lives through the whole run.
@@ -272,6 +274,7 @@ impl Default for ClusterOptions {
             sockets_take: false,
             lag_told: Duration::ZERO,
             sessions: PeerSettings::default(),
+            room: 64 << 20,
         }
     }
 }
@@ -292,7 +295,7 @@ impl ClusterOptions {
             handshake_timeout: Duration::from_millis(dice.pick(&[500, 2_000])),
             backoff_max: Duration::from_millis(dice.pick(&[50, 250])),
             refused_pause: Duration::from_millis(dice.pick(&[100, 1_000])),
-            catch_up_rate: dice.pick(&[1 << 20, 4 << 20, 100 << 20]),
+            catch_up_rate: dice.pick(&[200_000, 1 << 20, 100 << 20]),
             window: size(dice, &[1, 4_096, 1 << 20]),
             frame_bytes: size(dice, &[1, 1_000, 1 << 20]),
             frame_messages: size(dice, &[1, 3, 4_096]),
@@ -308,6 +311,7 @@ impl ClusterOptions {
             sockets_take: dice.chance(50),
             lag_told: Duration::from_millis(dice.pick(&[0, 100, 5_000])),
             sessions,
+            room: size(dice, &[10_000, 1 << 20, 64 << 20]),
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Cluster {
     pub brokers: Vec<BrokerId>,
     /// What the sessions between brokers are tuned by.
     pub sessions: PeerSettings,
+    /// Bytes queued for a broker above which its followers that are far behind wait.
+    pub room: usize,
 }
 
 /// Address of a broker.
@@ -106,7 +108,7 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
     let peers = sessions(&mut start, me, &qstate, &directory);
     let shared = Arc::new(Shared::new(directory, settings, start.dice.number()));
     let stores = Stores { data_dir, qstate, journal, store, remembered, peers, me };
-    Ok(Process::new(start.number, shared, stores, (start.sync_all_above, start.segment_divisor)))
+    Ok(Process::new(start.number, shared, stores, (start.sync_all_above, start.segment_divisor, start.cluster.room)))
 }
 
 /// Stands for the metadata epoch of the broker's registration: no two brokers may have one in common, since producer ids come

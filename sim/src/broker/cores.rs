@@ -210,7 +210,7 @@ impl Process {
             min_in_sync: self.min_in_sync(partition),
             check_interval: self.shared.settings.retention_check_interval,
             session_timeout: self.shared.settings.peer_session_timeout,
-            room: Arc::default(),
+            room: Arc::clone(&self.room),
         });
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
@@ -270,6 +270,7 @@ impl Process {
                     self.answer(port, from, to, Answer::Partition(answer));
                 }
                 ReplicaEffect::Send { to, message, records, catch_up } => {
+                    self.room.leave(to.broker, records.len());
                     turn.push(PeersEvent::Send { partition, to, message, records, catch_up });
                 }
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),

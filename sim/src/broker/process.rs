@@ -8,7 +8,7 @@ use millrace_node::group::GroupCoordinator;
 use millrace_node::leaders::Leaders;
 use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
-use millrace_node::replica::{Promises, Replica};
+use millrace_node::replica::{Promises, Replica, Room};
 use millrace_node::{ConnectionId, PartitionView, Shared};
 use millrace_raft::{Peer, Raft, ReplicaKey};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
@@ -80,6 +80,8 @@ pub struct Process {
     pub(super) voters: BTreeMap<TopicPartition, Vec<ReplicaKey>>,
     /// The sessions with all other brokers.
     pub(super) peers: Peers,
+    /// What is queued for the other brokers.
+    pub(super) room: Arc<Room>,
     /// Who leads which partition, as brokers tell each other.
     pub(super) leaders: Leaders,
     /// The brokers that are heard.
@@ -115,12 +117,14 @@ impl Process {
         number: u64,
         shared: Arc<Shared>,
         stores: Stores,
-        (sync_all_above, segment_divisor): (usize, u64),
+        (sync_all_above, segment_divisor, room_bytes): (usize, u64, usize),
     ) -> Self {
         let Stores { data_dir, qstate, journal, store, remembered, peers, me } = stores;
         let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory));
+        let room = Arc::new(Room::new(peers.status().map(|(broker, _)| broker), room_bytes));
         Self {
             number,
+            room,
             leaders,
             disk: Arc::clone(data_dir.disk()),
             shared,

@@ -40,7 +40,13 @@ impl Process {
     pub(super) fn peers(&mut self, port: &mut Port<'_>, events: Vec<PeersEvent>) {
         let mut effects = Vec::new();
         for event in events {
+            if let PeersEvent::Send { to, records, .. } = &event {
+                self.room.arrive(to.broker, records.len());
+            }
             self.peers.step(port.now, event, &mut effects);
+        }
+        for (broker, status) in self.peers.status() {
+            self.room.set_queued(broker, status.queued_bytes);
         }
         for effect in effects {
             self.carry_out(port, effect);
