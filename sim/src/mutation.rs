@@ -121,8 +121,23 @@ mod table {
         Raft::ALL.iter().map(of)
     }
 
-    /// Of them, those that the simulated cluster notices.
-    const CAUGHT: &[Raft] = &[];
+    /// Of them, those that simulated clusters of three notice within a dozen seeds.
+    const CAUGHT: &[Raft] = &[
+        Raft::AdoptEpochBeforeLog,
+        Raft::VoteForAnyPosition,
+        Raft::VoteTwice,
+        Raft::CountEarlierEpoch,
+        Raft::CountBeforeFlush,
+        Raft::CutKeepsEpochs,
+        Raft::CutToLeadersEnd,
+        Raft::AppendBeforeCut,
+        Raft::PassMajority,
+        Raft::PassCopies,
+        Raft::ForgetRecovering,
+        Raft::CountOldIncarnation,
+        Raft::UncleanMajority,
+        Raft::UnanimousCuresNobody,
+    ];
 
     /// The rules of sessions; each has a seed of its own there.
     pub(super) const PEER: &[(Peer, Catcher)] = &[
@@ -132,7 +147,7 @@ mod table {
         (Peer::AcceptOldConnection, SESSIONS),
         (Peer::ForgetQueued, SESSIONS),
         (Peer::StarveControl, SESSIONS),
-        (Peer::KeepSilent, SESSIONS),
+        (Peer::KeepSilent, Simulator),
         (Peer::QueueWithoutBound, SESSIONS),
         (Peer::IgnoreQuota, SESSIONS),
     ];

@@ -34,7 +34,8 @@ impl World {
             machine.clock.drift = options.cluster.drift.draw(&mut dice);
         }
         let members = brokers.iter().filter(|_| options.is_cluster()).map(|machine| machine.broker).collect();
-        let cluster = Cluster { brokers: members, sessions: options.cluster.sessions.clone(), room: options.cluster.room };
+        let cluster =
+            Cluster { brokers: members, sessions: options.cluster.sessions.clone(), room: options.cluster.room };
         Self {
             now: Clock::default().now(BEGIN),
             ahead: 0,
