@@ -1,18 +1,14 @@
-//! Sweeps seeds: `millrace-sim --seeds 1000`, or replays one: `millrace-sim --seed 7 --trace`.
+//! Sweeps seeds: `millrace-sim --cluster --seeds 1000`, or replays one: `millrace-sim --cluster --seed 7 --trace`.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
 use millrace_sim::mutation::{self, Catcher};
 use millrace_sim::options::Profile;
-use millrace_sim::{Report, run};
+use millrace_sim::sweep::{self, Sweep, Totals};
 
-/// The seed being run, for the message of a panic.
-static SEED: AtomicU64 = AtomicU64::new(0);
-
-/// Deterministic simulation of a broker.
+/// Deterministic simulation of brokers.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How many seeds to run.
@@ -24,9 +20,15 @@ struct Arguments {
     /// Only this seed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Several brokers: so many, or as many as the seed says.
+    /// Several brokers: so many, or as many as the seed says. Without it there is one.
     #[arg(long, value_name = "BROKERS", num_args = 0..=1, default_missing_value = "0")]
     cluster: Option<usize>,
+    /// How many threads run seeds.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Go on after a violation, and list all seeds with one.
+    #[arg(long)]
+    go_on: bool,
     /// Print what happens.
     #[arg(long)]
     trace: bool,
@@ -49,59 +51,56 @@ impl Arguments {
             Some(brokers) => Profile::Brokers(brokers),
         }
     }
+
+    fn sweep(&self) -> Sweep {
+        let (from, count) = self.seed.map_or((self.from, self.seeds), |seed| (seed, 1));
+        Sweep {
+            seeds: from..from.saturating_add(count),
+            profile: self.profile(),
+            trace: self.trace,
+            threads: if self.trace { 1 } else { self.threads },
+            go_on: self.go_on,
+            mutation: self.mutation.clone(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
-        for (name, catcher) in mutation::all() {
-            println!("{name:<30} {catcher}");
+        for rule in mutation::all() {
+            println!("{:<30} {}", rule.name, rule.catcher(arguments.profile()));
         }
         return ExitCode::SUCCESS;
     }
-    if arguments.all_mutations {
-        return break_all(&arguments);
-    }
-    let (broken, profile) = (arguments.mutation.clone(), arguments.profile());
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        default(info);
-        eprintln!("{}", repro(SEED.load(Ordering::Relaxed), profile, broken.as_deref()));
-    }));
-    match mutation::with_broken(arguments.mutation.as_deref(), || sweep(&arguments)) {
-        Ok(code) => code,
-        Err(why) => {
-            eprintln!("{why}");
-            ExitCode::from(2)
-        }
-    }
+    let outcome = if arguments.all_mutations { break_all(&arguments) } else { run(&arguments) };
+    outcome.unwrap_or_else(|why| {
+        eprintln!("{why}");
+        ExitCode::from(2)
+    })
 }
 
 /// Breaks every rule in turn.
-fn break_all(arguments: &Arguments) -> ExitCode {
+fn break_all(arguments: &Arguments) -> Result<ExitCode, String> {
     let all = mutation::all();
     if all.is_empty() {
-        eprintln!("to break rules, build with --features mutations");
-        return ExitCode::from(2);
+        return Err("to break rules, build with --features mutations".to_owned());
     }
     let mut missed = 0_u32;
-    for (name, catcher) in all {
-        let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
-        let first = || seeds.clone().find_map(|seed| Some((seed, run(seed, arguments.profile(), false).violation?)));
-        match mutation::with_broken(Some(&name), first) {
-            Ok(Some((seed, violation))) => println!("{name:<30} seed {seed}: {violation}"),
-            Ok(None) if catcher == Catcher::Simulator => {
+    for rule in all {
+        let (name, catcher) = (&rule.name, rule.catcher(arguments.profile()));
+        let sweep = Sweep { mutation: Some(name.clone()), go_on: false, ..arguments.sweep() };
+        let first = sweep.run(|_| {})?.failed.into_iter().next();
+        match first.and_then(|report| Some((report.seed, report.violation?))) {
+            Some((seed, violation)) => println!("{name:<30} seed {seed}: {violation}"),
+            None if catcher == Catcher::Simulator => {
                 missed += 1;
                 println!("{name:<30} SURVIVES {} seeds", arguments.seeds);
             }
-            Ok(None) => println!("{name:<30} not within {} seeds; caught by {catcher}", arguments.seeds),
-            Err(why) => {
-                eprintln!("{why}");
-                return ExitCode::from(2);
-            }
+            None => println!("{name:<30} not within {} seeds; caught by {catcher}", arguments.seeds),
         }
     }
-    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The line that runs a seed again.
@@ -118,66 +117,39 @@ fn repro(seed: u64, profile: Profile, broken: Option<&str>) -> String {
     format!("repro: cargo run --release -p millrace-sim{features} -- --seed {seed}{brokers}{rule} --trace")
 }
 
-fn sweep(arguments: &Arguments) -> ExitCode {
-    let (from, count) = arguments.seed.map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
+fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let sweep = arguments.sweep();
+    let (profile, broken) = (sweep.profile, sweep.mutation.clone());
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        default(info);
+        eprintln!("{}", repro(sweep::seed(), profile, broken.as_deref()));
+    }));
     let begin = Instant::now();
-    let mut total = Totals::default();
-    for seed in from..from.saturating_add(count) {
-        SEED.store(seed, Ordering::Relaxed);
-        let report = run(seed, arguments.profile(), arguments.trace);
-        total.add(&report);
-        if count == 1 {
+    let is_one = sweep.seeds.end - sweep.seeds.start == 1;
+    let totals = sweep.run(|report| {
+        if is_one {
             println!("{report:?}");
         }
+    })?;
+    print(&totals, begin);
+    for report in &totals.failed {
         if let Some(violation) = &report.violation {
-            total.print(begin);
-            println!("seed {seed} violates {violation}");
-            println!("{}", repro(seed, arguments.profile(), arguments.mutation.as_deref()));
-            return ExitCode::FAILURE;
+            println!("seed {} violates {violation}", report.seed);
+            println!("{}", repro(report.seed, profile, sweep.mutation.as_deref()));
         }
     }
-    total.print(begin);
-    ExitCode::SUCCESS
+    Ok(if totals.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Figures of a sweep.
-#[derive(Debug, Default)]
-struct Totals {
-    seeds: u64,
-    events: u64,
-    acks: u64,
-    reads: u64,
-    starts: u64,
-    power_losses: u64,
-    /// The traces of all seeds, folded.
-    trace: u64,
-}
-
-impl Totals {
-    fn add(&mut self, report: &Report) {
-        self.seeds += 1;
-        self.events += report.events;
-        self.acks += report.acks;
-        self.reads += report.reads;
-        self.starts += report.starts;
-        self.power_losses += report.power_losses;
-        self.trace = self.trace.rotate_left(1) ^ report.trace;
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
-    fn print(&self, begin: Instant) {
-        let seconds = begin.elapsed().as_secs_f64().max(1e-9);
-        println!(
-            "{} seeds, {:.1} seeds/s, {} events ({:.0}/s), {} acknowledged, {} read, {} starts, {} power losses, trace {:016x}",
-            self.seeds,
-            self.seeds as f64 / seconds,
-            self.events,
-            self.events as f64 / seconds,
-            self.acks,
-            self.reads,
-            self.starts,
-            self.power_losses,
-            self.trace
-        );
-    }
+#[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+fn print(totals: &Totals, begin: Instant) {
+    let seconds = begin.elapsed().as_secs_f64().max(1e-9);
+    let Totals { seeds, events, acks, reads, starts, power_losses, elections, commits, trace, .. } = totals;
+    println!(
+        "{seeds} seeds, {:.1} seeds/s, {events} events ({:.0}/s), {acks} acknowledged, {reads} read, {starts} starts, \
+         {power_losses} power losses, {elections} epochs led, {commits} batches committed, trace {trace:016x}",
+        *seeds as f64 / seconds,
+        *events as f64 / seconds,
+    );
 }

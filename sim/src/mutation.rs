@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::options::Profile;
+
 /// Who notices that a rule is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Catcher {
@@ -20,13 +22,38 @@ impl fmt::Display for Catcher {
     }
 }
 
-/// The rules of `storage` and `node` that can be broken in this build, and who notices.
+/// A rule that can be broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Who notices when there is one broker; `None` when that does not meet the rule.
+    pub single: Option<Catcher>,
+    /// Who notices when there are several; `None` when one broker shows it as well.
+    pub cluster: Option<Catcher>,
+}
+
+impl Rule {
+    /// Who notices in this profile.
+    #[must_use]
+    pub fn catcher(&self, profile: Profile) -> Catcher {
+        let (this, other) =
+            if profile == Profile::Single { (self.single, self.cluster) } else { (self.cluster, self.single) };
+        let elsewhere = match other {
+            Some(Catcher::Simulator) => Catcher::Test("the other profile"),
+            Some(test) => test,
+            None => Catcher::Test("nobody"),
+        };
+        this.unwrap_or(elsewhere)
+    }
+}
+
+/// The rules of `storage`, `node` and `raft` that can be broken in this build, and who notices.
 #[must_use]
-pub fn all() -> Vec<(String, Catcher)> {
+pub fn all() -> Vec<Rule> {
     #[cfg(feature = "mutations")]
     {
-        let storage = table::STORAGE.iter().map(|(mutation, catcher)| (format!("{mutation:?}"), *catcher));
-        storage.chain(table::NODE.iter().map(|(mutation, catcher)| (format!("{mutation:?}"), *catcher))).collect()
+        table::all()
     }
     #[cfg(not(feature = "mutations"))]
     Vec::new()
@@ -42,10 +69,14 @@ pub fn with_broken<T>(name: Option<&str>, body: impl FnOnce() -> T) -> Result<T,
     {
         let storage = table::STORAGE.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
         let node = table::NODE.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
-        if storage.is_none() && node.is_none() {
+        let peer = table::PEER.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
+        let raft = table::raft().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
+        if storage.is_none() && node.is_none() && peer.is_none() && raft.is_none() {
             return Err(format!("no rule {name}; --list shows them"));
         }
         let run = || millrace_storage::mutation::with_broken(storage, body);
+        let run = || millrace_node::peer::mutation::with_broken(peer, run);
+        let run = || millrace_raft::mutation::with_broken(raft, run);
         Ok(millrace_node::replica::mutation::with_broken(node, run))
     }
     #[cfg(not(feature = "mutations"))]
@@ -54,10 +85,74 @@ pub fn with_broken<T>(name: Option<&str>, body: impl FnOnce() -> T) -> Result<T,
 
 #[cfg(feature = "mutations")]
 mod table {
+    use millrace_node::peer::mutation::Mutation as Peer;
     use millrace_node::replica::mutation::Mutation as Node;
+    use millrace_raft::mutation::Mutation as Raft;
     use millrace_storage::mutation::Mutation as Storage;
 
     use super::Catcher::{self, Simulator, Test};
+    use super::Rule;
+
+    /// Every rule.
+    pub(super) fn all() -> Vec<Rule> {
+        let storage = STORAGE.iter().map(|(mutation, catcher)| single(mutation, *catcher));
+        let node = NODE.iter().map(|(mutation, catcher)| single(mutation, *catcher));
+        let peer = PEER.iter().map(|(mutation, catcher)| cluster(mutation, *catcher));
+        storage.chain(node).chain(peer).chain(raft().map(|(mutation, catcher)| cluster(&mutation, catcher))).collect()
+    }
+
+    fn single(mutation: &impl std::fmt::Debug, catcher: Catcher) -> Rule {
+        Rule { name: format!("{mutation:?}"), single: Some(catcher), cluster: None }
+    }
+
+    fn cluster(mutation: &impl std::fmt::Debug, catcher: Catcher) -> Rule {
+        Rule { name: format!("{mutation:?}"), single: None, cluster: Some(catcher) }
+    }
+
+    /// The rules of the consensus; each has a seed or a script of its own there.
+    pub(super) fn raft() -> impl Iterator<Item = (Raft, Catcher)> {
+        let of = |mutation: &Raft| {
+            let caught = CAUGHT.contains(mutation);
+            (
+                *mutation,
+                if caught { Simulator } else { Test("raft/tests/cluster/mutations.rs: every_mutation_has_a_finder") },
+            )
+        };
+        Raft::ALL.iter().map(of)
+    }
+
+    /// Of them, those that simulated clusters of three notice within a dozen seeds.
+    const CAUGHT: &[Raft] = &[
+        Raft::AdoptEpochBeforeLog,
+        Raft::VoteForAnyPosition,
+        Raft::VoteTwice,
+        Raft::CountEarlierEpoch,
+        Raft::CountBeforeFlush,
+        Raft::CutKeepsEpochs,
+        Raft::CutToLeadersEnd,
+        Raft::AppendBeforeCut,
+        Raft::PassMajority,
+        Raft::PassCopies,
+        Raft::ForgetRecovering,
+        Raft::CountOldIncarnation,
+        Raft::UncleanMajority,
+        Raft::UnanimousCuresNobody,
+    ];
+
+    /// The rules of sessions; each has a seed of its own there.
+    pub(super) const PEER: &[(Peer, Catcher)] = &[
+        (Peer::AcceptStale, SESSIONS),
+        (Peer::IgnoreHistory, SESSIONS),
+        (Peer::UpBeforeDurable, SESSIONS),
+        (Peer::AcceptOldConnection, SESSIONS),
+        (Peer::ForgetQueued, SESSIONS),
+        (Peer::StarveControl, SESSIONS),
+        (Peer::KeepSilent, Simulator),
+        (Peer::QueueWithoutBound, SESSIONS),
+        (Peer::IgnoreQuota, SESSIONS),
+    ];
+
+    const SESSIONS: Catcher = Test("node/src/peer/tests: every broken rule is noticed");
 
     pub(super) const STORAGE: &[(Storage, Catcher)] = &[
         (Storage::NoDurableCut, Test("storage/tests/crash/main.rs: a_cut_that_is_not_durable_is_caught")),

@@ -51,6 +51,8 @@ pub struct ClusterOptions {
     pub lag_told: Duration,
     /// What the sessions between brokers are tuned by.
     pub sessions: PeerSettings,
+    /// Bytes queued for a broker above which its followers that are far behind wait.
+    pub room: usize,
 }
 
 /// One topic that lives through the whole run.
@@ -231,11 +233,10 @@ impl Options {
     fn cluster(&mut self, dice: &mut Dice) {
         let brokers = self.cluster.brokers;
         for topic in &mut self.topics {
-            topic.replicas = brokers;
-            topic.min_in_sync = dice.between(1, brokers as u64);
+            let all = dice.chance(50);
+            topic.replicas = if all { brokers } else { usize::try_from(dice.between(1, brokers as u64)).unwrap_or(1) };
+            topic.min_in_sync = dice.between(1, topic.replicas as u64);
         }
-        // Whoever coordinates a group is asked for by the place of its partition, which has no meaning among several.
-        self.clients[3] = 0;
         self.journal_room = dice.pick(&[16_384, 65_536]);
         self.safety_ms = dice.between(1_000, 6_000);
         self.faults.draw_cluster(dice);
@@ -250,10 +251,16 @@ impl Options {
         self.cluster.founded
     }
 
-    /// Number of replicas of every partition.
+    /// Number of brokers.
     #[must_use]
     pub const fn copies(&self) -> usize {
         self.cluster.brokers
+    }
+
+    /// Number of replicas of the partitions of a topic that lives through the run.
+    #[must_use]
+    pub fn replicas_of(&self, topic: &str) -> usize {
+        self.topics.iter().find(|known| known.name == topic).map_or(1, |known| known.replicas)
     }
 }
 
@@ -267,6 +274,7 @@ impl Default for ClusterOptions {
             sockets_take: false,
             lag_told: Duration::ZERO,
             sessions: PeerSettings::default(),
+            room: 64 << 20,
         }
     }
 }
@@ -287,7 +295,7 @@ impl ClusterOptions {
             handshake_timeout: Duration::from_millis(dice.pick(&[500, 2_000])),
             backoff_max: Duration::from_millis(dice.pick(&[50, 250])),
             refused_pause: Duration::from_millis(dice.pick(&[100, 1_000])),
-            catch_up_rate: dice.pick(&[1 << 20, 4 << 20, 100 << 20]),
+            catch_up_rate: dice.pick(&[200_000, 1 << 20, 100 << 20]),
             window: size(dice, &[1, 4_096, 1 << 20]),
             frame_bytes: size(dice, &[1, 1_000, 1 << 20]),
             frame_messages: size(dice, &[1, 3, 4_096]),
@@ -303,6 +311,7 @@ impl ClusterOptions {
             sockets_take: dice.chance(50),
             lag_told: Duration::from_millis(dice.pick(&[0, 100, 5_000])),
             sessions,
+            room: size(dice, &[10_000, 1 << 20, 64 << 20]),
         }
     }
 }

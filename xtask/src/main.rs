@@ -4,6 +4,7 @@ mod cargo;
 mod ci;
 mod docs;
 mod licences;
+mod sim;
 mod spdx;
 mod tidy;
 mod tree;
@@ -39,6 +40,21 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Simulate clusters, each by a seed; stops at the first violation and prints the line that repeats it.
+    Sim {
+        /// How many seeds.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Number of brokers; 0 to let the seed decide.
+        #[arg(long, default_value_t = 5)]
+        brokers: usize,
+        /// Number of threads.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
     /// The writing twin of the gate: format the sources and write the generated documents.
     Fix,
 }
@@ -51,6 +67,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&root),
         Command::Licences => licences::run(&root),
         Command::Docs { check } => docs::run(&root, check),
+        Command::Sim { seeds, from, brokers, threads } => sim::run(&root, (from, seeds), brokers, threads),
         Command::Fix => ci::fix(&root),
     };
     match result {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
-use millrace_metadata::log::Members;
+use millrace_metadata::log::{Member, Members};
 use millrace_metadata::{Broker, Endpoint, Image, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
 use millrace_node::peer::{LocalBroker, PeerSettings, Remembered as SeenPeer, Start as PeerStart};
@@ -36,8 +35,6 @@ pub struct Start<'a> {
     pub cluster: &'a Cluster,
     /// Its broker.
     pub broker: BrokerId,
-    /// Whether its disk was wiped: it comes back with a directory of another name.
-    pub wiped: bool,
     /// The disk.
     pub disk: &'a SimDisk,
     /// Identity of the machine's run.
@@ -54,15 +51,15 @@ pub struct Start<'a> {
     pub dice: Dice,
 }
 
-/// The cluster, as it was founded.
+/// The cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The brokers with their first data directories; empty where a broker founds the cluster by itself.
-    pub founders: Vec<ReplicaKey>,
-    /// What the metadata journal of each broker begins with.
-    pub record: Option<Bytes>,
+    /// The brokers; empty where there is one.
+    pub brokers: Vec<BrokerId>,
     /// What the sessions between brokers are tuned by.
     pub sessions: PeerSettings,
+    /// Bytes queued for a broker above which its followers that are far behind wait.
+    pub room: usize,
 }
 
 /// Address of a broker.
@@ -86,9 +83,7 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
     let disk: Arc<dyn Disk> = Arc::new(start.disk.clone());
     let dice = &mut start.dice;
     let uuid = Uuid::from_u64_pair(dice.number(), dice.number());
-    let founder = start.cluster.founders.iter().find(|key| key.broker == start.broker).filter(|_| !start.wiped);
-    let directory_id = founder.map_or(DirectoryId(uuid), |key| key.directory);
-    let new = NewIdentity { directory_id, cluster_id: "simulated".to_owned() };
+    let new = NewIdentity { directory_id: DirectoryId(uuid), cluster_id: "simulated".to_owned() };
     let data_dir = DataDir::open_on(disk, new, start.boot_id.clone()).map_err(|error| error.to_string())?;
     let boot = NewBoot {
         directory: data_dir.identity().directory_id,
@@ -112,22 +107,21 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
     let directory = Arc::new(Directory::new(Image::new(local)));
     let peers = sessions(&mut start, me, &qstate, &directory);
     let shared = Arc::new(Shared::new(directory, settings, start.dice.number()));
-    let founders = start.cluster.founders.clone();
-    let stores = Stores { data_dir, qstate, journal, store, remembered, peers, me, founders };
-    Ok(Process::new(start.number, shared, stores, (start.sync_all_above, start.segment_divisor)))
+    let stores = Stores { data_dir, qstate, journal, store, remembered, peers, me };
+    Ok(Process::new(start.number, shared, stores, (start.sync_all_above, start.segment_divisor, start.cluster.room)))
 }
 
 /// Stands for the metadata epoch of the broker's registration: no two brokers may have one in common, since producer ids come
 /// from it.
 fn registered_as(start: &Start<'_>, incarnation: Incarnation) -> Incarnation {
-    if start.cluster.founders.is_empty() {
+    if start.cluster.brokers.is_empty() {
         return incarnation;
     }
     incarnation << 4 | u64::from(start.broker.0.unsigned_abs() & 15)
 }
 
 fn sessions(start: &mut Start<'_>, me: Peer, qstate: &QState, directory: &Arc<Directory>) -> Peers {
-    let brokers: Vec<BrokerId> = start.cluster.founders.iter().map(|key| key.broker).collect();
+    let brokers = start.cluster.brokers.clone();
     let seed = if brokers.is_empty() { 0 } else { start.dice.number() };
     let boot = qstate.boot();
     let starts = boot.earlier.iter().chain([&boot.current]);
@@ -166,21 +160,25 @@ fn metadata(
     disk.sync_dir(Path::new("")).map_err(|error| error.to_string())?;
     let options = JournalOptions { create, ..options };
     let opened = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options);
-    let (mut journal, mut records, _report) = opened.map_err(|error| error.to_string())?;
-    if let Some(record) = start.cluster.record.clone().filter(|_| records.is_empty()) {
-        journal.append(&[&*record]).and_then(|_sequence| journal.flush()).map_err(|error| error.to_string())?;
-        records.push(record);
-    }
+    let (journal, records, _report) = opened.map_err(|error| error.to_string())?;
     let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
     let broker = registration(key, qstate.boot().current.incarnation);
     let mut dice = start.dice.clone();
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),
-        members: Members::alone(broker.id),
+        members: members(start),
         broker,
         config: start.config.clone(),
         seed: u128::from(dice.number()) << 64 | u128::from(dice.number()),
     };
     let store = MetadataStore::new(options, &records).map_err(|error| error.to_string())?;
     Ok((store, journal))
+}
+
+fn members(start: &Start<'_>) -> Members {
+    let member = |broker: &BrokerId| (*broker, Member { host: host(*broker), port: 9092 });
+    match &start.cluster.brokers[..] {
+        [] => Members::alone(start.broker),
+        brokers => Members::new(brokers.iter().map(member).collect()),
+    }
 }

@@ -8,12 +8,13 @@ use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
 use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
+use millrace_node::peer::{Plane, PlaneMessage};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, ReplyTo, min_in_sync};
-use millrace_raft::{Configuration, Voter, VoterRole};
+use millrace_raft::{Configuration, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{BatchHeader, Log, LogError, Recovery};
-use millrace_types::{BrokerId, ErrorCode, Instant, TopicPartition};
+use millrace_types::{ErrorCode, Instant, TopicPartition};
 
 use super::Notice;
 use super::disk_work::Job;
@@ -83,8 +84,8 @@ impl Process {
                 return port.mail(caller, Who::Metadata, event);
             }
             Call::Elect { partition, to, deadline } => {
-                let event = Event::Leaders(LeadersEvent::Elect { from, partition, to, deadline });
-                return port.mail(caller, Who::Leaders, event);
+                let event = LeadersEvent::Elect { from, partition, to, deadline };
+                return port.mail(caller, Who::Leaders, Event::Leaders(event));
             }
         };
         self.answer(port, Who::Metadata, from, Answer::Gone(gone));
@@ -110,13 +111,17 @@ impl Process {
         let mut effects = Vec::new();
         port.note(format_args!("metadata {}", name(&event)));
         self.store.step(port.now, event, &mut effects);
+        let mut turn = Vec::new();
         for effect in effects {
             match effect {
                 MetadataEffect::Persist { token, records, snapshot } => {
                     self.threads.persist(token, records, snapshot);
                 }
-                // A broker alone has nobody to send to, and nobody sends it a snapshot.
-                MetadataEffect::Replace { .. } | MetadataEffect::SendPeer { .. } => {}
+                MetadataEffect::Replace { token, snapshot } => self.threads.replace(token, snapshot),
+                MetadataEffect::SendPeer { to, bytes } => {
+                    let message = PlaneMessage { plane: Plane::Metadata, body: bytes };
+                    turn.push(PeersEvent::SendPlane { to, message });
+                }
                 MetadataEffect::Publish(image) => {
                     self.shared.settings.refresh(&image);
                     self.shared.directory.publish_image(image);
@@ -124,7 +129,8 @@ impl Process {
                 }
                 // The next start makes what came too late.
                 MetadataEffect::CreateReplica { .. } if self.end != End::Serving => {}
-                MetadataEffect::CreateReplica { partition, mut config, .. } => {
+                MetadataEffect::CreateReplica { partition, mut config, voters } => {
+                    self.voters.insert(partition, voters);
                     config.open_segments = self.open_segments.clone();
                     config.segment_bytes /= self.segment_divisor;
                     config.initial_segment_bytes /= self.segment_divisor;
@@ -145,6 +151,7 @@ impl Process {
                 MetadataEffect::Timer(at) => self.set_timer(port, Who::Metadata, at),
             }
         }
+        self.end_turn(port, Who::Metadata, turn);
     }
 
     fn delete(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
@@ -191,36 +198,25 @@ impl Process {
         if self.deleting.contains(&partition) {
             return self.remove(partition);
         }
+        let voter = |key: ReplicaKey| Voter { key, role: VoterRole::Data };
+        let voters = self.voters.remove(&partition).unwrap_or_default().into_iter().map(voter).collect();
         let core = Replica::new(ReplicaParts {
             partition,
             log,
             recovery,
             me: self.me,
             promises: remembered.promises.clone(),
-            first: Configuration::first(self.voters(partition)),
+            first: Configuration::first(voters),
             min_in_sync: self.min_in_sync(partition),
             check_interval: self.shared.settings.retention_check_interval,
             session_timeout: self.shared.settings.peer_session_timeout,
-            room: Arc::default(),
+            room: Arc::clone(&self.room),
         });
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
         self.replicas.insert(partition, Hosted { core, view, led: false });
         let first = if self.end == End::Serving { ReplicaEvent::Start } else { ReplicaEvent::Stop };
         port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
-    }
-
-    /// The first voters of a partition: the replicas that the image names, on the directories that the cluster was founded with.
-    fn voters(&self, partition: TopicPartition) -> Vec<Voter> {
-        let image = self.shared.directory.image();
-        let assignment =
-            image.topic_by_id(partition.topic).and_then(|topic| topic.assignment(partition.partition).cloned());
-        let replicas = assignment.map_or_else(Vec::new, |assignment| assignment.replicas);
-        let key = |broker: &BrokerId| {
-            let founded = self.founders.iter().find(|key| key.broker == *broker);
-            founded.copied().unwrap_or(self.me.key)
-        };
-        replicas.iter().map(|broker| Voter { key: key(broker), role: VoterRole::Data }).collect()
     }
 
     fn min_in_sync(&self, partition: TopicPartition) -> usize {
@@ -238,9 +234,16 @@ impl Process {
         };
         let mut effects = Vec::new();
         let is_start = matches!(event, ReplicaEvent::Start);
-        let (view, led_by) = (Arc::clone(&hosted.view), hosted.view.leader());
-        let changes = view.changes();
-        note(port, partition, &event);
+        let (view, led_by, changes) = (Arc::clone(&hosted.view), hosted.view.leader(), hosted.view.changes());
+        match &event {
+            ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
+                let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
+                port.note(format_args!(
+                    "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
+                ));
+            }
+            other => port.note(format_args!("{partition} {}", name(other))),
+        }
         hosted.core.step(port.now, event, &mut effects);
         let high_watermark = hosted.view.log.high_watermark();
         let (mut stopped, mut turn) = (false, Vec::new());
@@ -267,6 +270,7 @@ impl Process {
                     self.answer(port, from, to, Answer::Partition(answer));
                 }
                 ReplicaEffect::Send { to, message, records, catch_up } => {
+                    self.room.leave(to.broker, records.len());
                     turn.push(PeersEvent::Send { partition, to, message, records, catch_up });
                 }
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
@@ -280,20 +284,39 @@ impl Process {
             }
             turn.push(PeersEvent::Leader(partition));
         }
-        if view.changes() != changes {
-            self.tell_of_leader(port, partition);
+        if view.changes() != changes && !self.peers.is_alone() {
+            port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::View(partition)));
+            self.tell_coordinator(port, partition);
         }
         if stopped {
             turn.push(PeersEvent::Unhosted(partition));
-            self.shared.directory.withdraw(&partition);
-            self.tell_of_leader(port, partition);
-            self.replicas.remove(&partition);
-            self.timers.remove(&from);
-            if self.deleting.contains(&partition) {
-                self.remove(partition);
-            }
+            self.stopped(port, partition);
         }
         self.end_turn(port, from, turn);
+    }
+
+    /// A replica has stopped: it goes, perhaps with its data.
+    fn stopped(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
+        let from = Who::Replica(partition);
+        self.shared.directory.withdraw(&partition);
+        self.replicas.remove(&partition);
+        self.timers.remove(&from);
+        if !self.peers.is_alone() {
+            port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));
+        }
+        if self.deleting.contains(&partition) {
+            self.remove(partition);
+        }
+    }
+
+    /// The coordinator whose groups are in a partition hears of what has become of its leader.
+    fn tell_coordinator(&self, port: &mut Port<'_>, partition: TopicPartition) {
+        let number = partition.partition;
+        let image = self.shared.directory.image();
+        let coordinates = image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic);
+        if coordinates && self.groups.contains_key(&number) {
+            port.mail(Who::Replica(partition), Who::Group(number), Event::Group(number, GroupEvent::View));
+        }
     }
 
     /// Tells the metadata store that a partition has a leader, once; its coordinator starts with it.
@@ -338,19 +361,6 @@ impl Process {
                 }
             }
         }
-    }
-}
-
-/// Writes down what a replica is told.
-fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
-    match event {
-        ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
-            let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
-            port.note(format_args!(
-                "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
-            ));
-        }
-        other => port.note(format_args!("{partition} {}", name(other))),
     }
 }
 

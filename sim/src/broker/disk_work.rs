@@ -66,6 +66,8 @@ type Put = (Putter, Vec<QRecord>);
 
 #[derive(Debug)]
 struct Persist {
+    /// The snapshot is all there is to be, and has to be durable.
+    replaces: bool,
     token: u64,
     records: Vec<Bytes>,
     snapshot: Option<Vec<Bytes>>,
@@ -165,7 +167,11 @@ impl Threads {
     }
 
     pub(super) fn persist(&mut self, token: u64, records: Vec<Bytes>, snapshot: Option<Vec<Bytes>>) {
-        self.persists.push_back(Persist { token, records, snapshot });
+        self.persists.push_back(Persist { replaces: false, token, records, snapshot });
+    }
+
+    pub(super) fn replace(&mut self, token: u64, snapshot: Vec<Bytes>) {
+        self.persists.push_back(Persist { replaces: true, token, records: Vec::new(), snapshot: Some(snapshot) });
     }
 
     fn flush_group(&mut self, disk: &dyn Disk, group: &[(TopicPartition, FlushWork)]) -> Outcome {
@@ -223,11 +229,14 @@ impl Threads {
             let records: Vec<&[u8]> =
                 now.iter().flat_map(|persist| persist.records.iter().map(|record| &**record)).collect();
             let written = self.journal.append(&records).and_then(|_sequence| self.journal.flush());
-            let written = written.map_err(disk_error);
+            let mut written = written.map_err(disk_error);
             if let (Ok(()), Some(snapshot)) = (&written, now.last().and_then(|persist| persist.snapshot.as_deref())) {
                 let snapshot: Vec<&[u8]> = snapshot.iter().map(|record| &**record).collect();
-                // Without the snapshot the journal goes on growing.
-                let _tried_again_later = self.journal.snapshot(&snapshot);
+                // Without the snapshot the journal goes on growing, unless it had to take the place of what is there.
+                let replaced = self.journal.snapshot(&snapshot).map(drop).map_err(disk_error);
+                if now.last().is_some_and(|last| last.replaces) {
+                    written = replaced;
+                }
             }
             outcomes.extend(now.iter().map(|_| written.clone()));
         }

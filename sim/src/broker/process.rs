@@ -8,7 +8,7 @@ use millrace_node::group::GroupCoordinator;
 use millrace_node::leaders::Leaders;
 use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
-use millrace_node::replica::{Promises, Replica};
+use millrace_node::replica::{Promises, Replica, Room};
 use millrace_node::{ConnectionId, PartitionView, Shared};
 use millrace_raft::{Peer, Raft, ReplicaKey};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
@@ -42,7 +42,6 @@ pub(super) struct Stores {
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
     pub(super) peers: Peers,
     pub(super) me: Peer,
-    pub(super) founders: Vec<ReplicaKey>,
 }
 
 /// A replica and what its host remembers of it.
@@ -77,11 +76,13 @@ pub struct Process {
     pub(super) store: MetadataStore,
     /// Who speaks for the replicas here.
     pub(super) me: Peer,
-    /// The brokers that founded the cluster, with their data directories.
-    pub(super) founders: Vec<ReplicaKey>,
+    /// The first voters of partitions whose logs are being opened.
+    pub(super) voters: BTreeMap<TopicPartition, Vec<ReplicaKey>>,
     /// The sessions with all other brokers.
     pub(super) peers: Peers,
-    /// Who leads, as the brokers tell each other.
+    /// What is queued for the other brokers.
+    pub(super) room: Arc<Room>,
+    /// Who leads which partition, as brokers tell each other.
     pub(super) leaders: Leaders,
     /// The brokers that are heard.
     pub(super) heard: BTreeMap<BrokerId, Peer>,
@@ -116,20 +117,22 @@ impl Process {
         number: u64,
         shared: Arc<Shared>,
         stores: Stores,
-        (sync_all_above, segment_divisor): (usize, u64),
+        (sync_all_above, segment_divisor, room_bytes): (usize, u64, usize),
     ) -> Self {
-        let Stores { data_dir, qstate, journal, store, remembered, peers, me, founders } = stores;
+        let Stores { data_dir, qstate, journal, store, remembered, peers, me } = stores;
         let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory));
+        let room = Arc::new(Room::new(peers.status().map(|(broker, _)| broker), room_bytes));
         Self {
             number,
+            room,
+            leaders,
             disk: Arc::clone(data_dir.disk()),
             shared,
             data_dir,
             store,
             me,
-            founders,
+            voters: BTreeMap::new(),
             peers,
-            leaders,
             heard: BTreeMap::new(),
             sent: Vec::new(),
             remembered,

@@ -2,13 +2,14 @@
 //!
 //! What a replica says in a step is handed over as one turn, with the delay of any message between cores.
 
-use millrace_metadata::CONSUMER_OFFSETS;
-use millrace_node::group::GroupEvent;
+use millrace_metadata::Proposer;
 use millrace_node::leaders::{LeadersEffect, LeadersEvent};
+use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peer::{LinkId, Plane};
 use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Answer, Core};
+use millrace_raft::Peer;
 use millrace_storage::SeenStart;
 use millrace_types::TopicPartition;
 
@@ -16,16 +17,15 @@ use super::port::{Event, Port, Who};
 use super::process::Process;
 use super::{Notice, Sent};
 
+/// The process of a broker, as the metadata log names it.
+const fn proposer(peer: Peer) -> Proposer {
+    Proposer { broker: peer.key.broker, directory: peer.key.directory, incarnation: peer.incarnation }
+}
+
 impl Process {
     /// Tells the sessions something that came from the network.
     pub fn tell_peers(&mut self, port: &mut Port<'_>, event: PeersEvent) {
         self.peers(port, vec![event]);
-    }
-
-    /// Whether dials are answered.
-    #[must_use]
-    pub const fn listens(&self) -> bool {
-        self.registered
     }
 
     /// Ends the turn of a core: what it had to say leaves together.
@@ -40,7 +40,13 @@ impl Process {
     pub(super) fn peers(&mut self, port: &mut Port<'_>, events: Vec<PeersEvent>) {
         let mut effects = Vec::new();
         for event in events {
+            if let PeersEvent::Send { to, records, .. } = &event {
+                self.room.arrive(to.broker, records.len());
+            }
             self.peers.step(port.now, event, &mut effects);
+        }
+        for (broker, status) in self.peers.status() {
+            self.room.set_queued(broker, status.queued_bytes);
         }
         for effect in effects {
             self.carry_out(port, effect);
@@ -84,37 +90,29 @@ impl Process {
                 port.note(format_args!("hears {} {}", peer.key.broker, peer.incarnation));
                 port.notices.push(Notice::Heard { peer: peer.key.broker, by: broker });
                 self.heard.insert(peer.key.broker, peer);
-                self.leaders(port, LeadersEvent::Heard(peer));
+                port.mail(Who::Peers, Who::Leaders, Event::Leaders(LeadersEvent::Heard(peer)));
+                port.mail(Who::Peers, Who::Metadata, Event::Metadata(MetadataEvent::BrokerUp(proposer(peer))));
             }
             PeersEffect::Silent(broker) => {
                 port.note(format_args!("hears {broker} no longer"));
                 self.heard.remove(&broker);
-                self.leaders(port, LeadersEvent::Silent(broker));
+                port.mail(Who::Peers, Who::Leaders, Event::Leaders(LeadersEvent::Silent(broker)));
+                port.mail(Who::Peers, Who::Metadata, Event::Metadata(MetadataEvent::BrokerDown(broker)));
             }
             PeersEffect::Refused { broker, by_remote, reason } => {
                 port.note(format_args!("{broker}: refused, {reason:?} by_remote={by_remote}"));
             }
             PeersEffect::Timer(at) => self.set_timer(port, Who::Peers, at),
             PeersEffect::Plane { from, message } if message.plane == Plane::Leaders => {
-                self.leaders(port, LeadersEvent::Plane { from, body: message.body });
+                let event = LeadersEvent::Plane { from, body: message.body };
+                port.mail(Who::Peers, Who::Leaders, Event::Leaders(event));
             }
-            // The metadata is the same everywhere from the beginning.
-            PeersEffect::Plane { .. } | PeersEffect::Ahead { .. } => {}
-        }
-    }
-
-    /// The view of a partition has changed: others are told who leads, and its coordinator that its time may be over.
-    pub(super) fn tell_of_leader(&self, port: &mut Port<'_>, partition: TopicPartition) {
-        if self.peers.is_alone() {
-            return;
-        }
-        let from = Who::Replica(partition);
-        port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::View(partition)));
-        let image = self.shared.directory.image();
-        let coordinates = image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic);
-        let number = partition.partition;
-        if coordinates && self.groups.contains_key(&number) {
-            port.mail(from, Who::Group(number), Event::Group(number, GroupEvent::View));
+            PeersEffect::Plane { from, message } => {
+                let event = MetadataEvent::PeerMessage { from: proposer(from), bytes: message.body };
+                port.mail(Who::Peers, Who::Metadata, Event::Metadata(event));
+            }
+            // The metadata log asks by itself.
+            PeersEffect::Ahead { .. } => {}
         }
     }
 
@@ -127,14 +125,14 @@ impl Process {
             match effect {
                 LeadersEffect::Send { to, message } => turn.push(PeersEvent::SendPlane { to, message }),
                 LeadersEffect::Hint { partition, leader, epoch } => {
-                    self.to_replica(port, partition, ReplicaEvent::Hint { leader, epoch });
+                    let event = Event::Replica(partition, ReplicaEvent::Hint { leader, epoch });
+                    port.mail(Who::Leaders, Who::Replica(partition), event);
                 }
                 LeadersEffect::Transfer { partition, to } => {
-                    self.to_replica(port, partition, ReplicaEvent::Transfer { to });
+                    let event = Event::Replica(partition, ReplicaEvent::Transfer { to });
+                    port.mail(Who::Leaders, Who::Replica(partition), event);
                 }
-                LeadersEffect::Elected { to, error } => {
-                    self.answer(port, Who::Leaders, to, Answer::Elected(error));
-                }
+                LeadersEffect::Elected { to, error } => self.answer(port, Who::Leaders, to, Answer::Elected(error)),
                 LeadersEffect::Timer(at) => self.set_timer(port, Who::Leaders, at),
             }
         }

@@ -4,6 +4,7 @@
 
 pub mod acked;
 pub mod calm;
+pub mod chain;
 pub mod commits;
 pub mod completeness;
 pub mod copies;

@@ -39,8 +39,8 @@ pub struct Admin {
     raw: Raw,
     /// Topics of the run that are not acknowledged yet.
     to_found: Vec<TopicOptions>,
-    /// No topic comes or goes.
-    only_looks: bool,
+    /// Number of brokers.
+    brokers: u64,
     doing: Option<Doing>,
     /// Topics that come and go, and whether each is there; one whose state is not known is left alone.
     churned: BTreeMap<String, bool>,
@@ -51,14 +51,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Makes `topics` and then others, unless the brokers were founded together.
+    /// Makes the topics of the run and then others.
     #[must_use]
-    pub fn new(topics: Vec<TopicOptions>, options: &Options, mut dice: Dice) -> Self {
+    pub fn new(options: &Options, mut dice: Dice) -> Self {
         let every = dice.pick(&[20_000, 200_000, 1_000_000]);
         Self {
             raw: Raw::new(options.cluster.brokers),
-            to_found: topics,
-            only_looks: options.is_cluster(),
+            to_found: options.topics.clone(),
+            brokers: options.cluster.brokers as u64,
             doing: None,
             churned: BTreeMap::new(),
             names: 0,
@@ -76,7 +76,7 @@ impl Admin {
 
     fn begin(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(topic) = self.to_found.last() {
-            let request = create(topic.name, topic.partitions, &configs(topic));
+            let request = create(topic.name, (topic.partitions, topic.replicas as u64), &configs(topic));
             self.doing = Some(Doing::Found(topic.name.to_owned()));
             self.raw.ask(cx.now, CREATE, &request);
             return true;
@@ -89,7 +89,7 @@ impl Admin {
         let known = usize::try_from(known).ok().and_then(|at| self.churned.iter().nth(at));
         let known = known.map(|(name, there)| (name.clone(), *there));
         let doing = match known {
-            _ if self.only_looks || self.dice.chance(30) => Doing::Look,
+            _ if self.dice.chance(30) => Doing::Look,
             Some((name, true)) => Doing::Delete(name),
             Some((name, false)) => Doing::Create(name),
             None if self.names < 30 => {
@@ -102,7 +102,8 @@ impl Admin {
             Doing::Create(name) | Doing::Found(name) => {
                 cx.history.churned.entry(name.clone()).or_default().deleted = false;
                 let partitions = i32::try_from(self.dice.between(1, 2)).unwrap_or(1);
-                self.raw.ask(cx.now, CREATE, &create(name, partitions, &[]));
+                let replicas = if self.brokers == 1 { 1 } else { self.dice.between(1, self.brokers) };
+                self.raw.ask(cx.now, CREATE, &create(name, (partitions, replicas), &[]));
             }
             Doing::Delete(name) => {
                 cx.history.churned.entry(name.clone()).or_default().created = false;
@@ -156,6 +157,10 @@ impl Admin {
 
 /// Compares what a Metadata response lists with what was acknowledged.
 fn look(cx: &mut Context<'_>, response: &MetadataResponse) {
+    // One of several brokers may be cut off, and shows what it knows.
+    if cx.options.is_cluster() {
+        return;
+    }
     let there: Vec<String> =
         response.topics.iter().filter_map(|topic| Some(topic.name.as_ref()?.to_string())).collect();
     let names: Vec<String> = cx.history.churned.keys().cloned().collect();
@@ -176,7 +181,7 @@ fn deleted(mut body: Bytes) -> Option<ErrorCode> {
     response.responses.first().map(|topic| ErrorCode::from_code(topic.error_code))
 }
 
-fn create(name: &str, partitions: i32, configs: &[(&'static str, String)]) -> CreateTopicsRequest {
+fn create(name: &str, (partitions, replicas): (i32, u64), configs: &[(&'static str, String)]) -> CreateTopicsRequest {
     let config = |(key, value): &(&'static str, String)| {
         CreatableTopicConfig::default()
             .with_name(StrBytes::from_static_str(key))
@@ -185,13 +190,12 @@ fn create(name: &str, partitions: i32, configs: &[(&'static str, String)]) -> Cr
     let topic = CreatableTopic::default()
         .with_name(TopicName(StrBytes::from_string(name.to_owned())))
         .with_num_partitions(partitions)
-        .with_replication_factor(1)
+        .with_replication_factor(i16::try_from(replicas).unwrap_or(1))
         .with_configs(configs.iter().map(config).collect());
     CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(2_000)
 }
 
-/// The configuration of a topic.
-pub(crate) fn configs(topic: &TopicOptions) -> Vec<(&'static str, String)> {
+fn configs(topic: &TopicOptions) -> Vec<(&'static str, String)> {
     let mut configs = vec![
         ("flush.messages", topic.flush_messages.to_string()),
         ("flush.ms", topic.flush_ms.to_string()),

@@ -9,7 +9,6 @@ mod producer;
 mod raw;
 
 pub use admin::Admin;
-pub(crate) use admin::configs;
 pub use consumer::Consumer;
 pub use member::Member;
 pub use offsets::CommittedOffsets;

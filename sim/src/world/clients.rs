@@ -36,8 +36,7 @@ impl World {
     }
 
     pub(super) fn seat_admin(&mut self) {
-        let founded = if self.options.is_cluster() { Vec::new() } else { self.options.topics.clone() };
-        let admin = Admin::new(founded, &self.options, self.dice.split());
+        let admin = Admin::new(&self.options, self.dice.split());
         self.seat(Box::new(admin));
     }
 

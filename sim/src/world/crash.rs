@@ -66,14 +66,13 @@ impl World {
         let config = config(&self.options, self.brokers[at].broker);
         let machine = &mut self.brokers[at];
         machine.off = false;
-        for other in self.cluster.founders.iter().filter(|key| key.broker != machine.broker) {
-            *machine.unheard.entry(other.broker).or_default() += 1;
+        for other in self.cluster.brokers.iter().filter(|other| **other != machine.broker) {
+            *machine.unheard.entry(*other).or_default() += 1;
         }
         let started = broker::start(broker::Start {
             number: self.starts,
             cluster: &self.cluster,
             broker: machine.broker,
-            wiped: machine.wiped,
             disk: &machine.disk,
             boot_id: format!("boot-{}", machine.boot),
             config: &config,
@@ -116,12 +115,12 @@ impl World {
                 let unflushable = machine.unflushable.remove(partition);
                 let Some(part) = self.part(at, *partition) else { return };
                 self.names.insert(*partition, part.clone());
-                self.brokers[at].mirrors.remove(partition);
+                self.brokers[at].reopened.insert(*partition);
                 if *damaged && self.history.parts.get(&part).is_some_and(|part| !part.damaged) {
                     self.history.violated("rot", format!("{part} is said to be damaged, and nobody damaged it"));
                 }
                 // What one of several replicas has lost is not lost yet.
-                if before.is_some() && self.options.copies() == 1 {
+                if before.is_some() && self.options.replicas_of(&part.topic) == 1 {
                     let may_lose = unflushable || before != Some(boot);
                     self.history.came_back(&part, *end, may_lose, *suffix_lost);
                 }

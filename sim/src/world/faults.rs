@@ -1,6 +1,7 @@
 //! The faults, each coming back after a drawn time while the safety phase lasts.
 
 use millrace_node::replica::ReplicaEvent;
+use millrace_raft::ReplicaKey;
 use millrace_storage::{Disk, Fault, Operation};
 
 use super::{HEAL, Phase, World};
@@ -166,8 +167,10 @@ impl World {
             return;
         }
         let chosen = usize::try_from(self.fault_dice.below(led.len() as u64)).unwrap_or(0);
-        let to = self.any_machine();
-        let Some(to) = self.cluster.founders.get(to).copied() else { return };
+        let Some(raft) = process.consensus(led[chosen]) else { return };
+        let voters: Vec<ReplicaKey> = raft.configuration().voters.iter().map(|voter| voter.key).collect();
+        let to = usize::try_from(self.fault_dice.below(voters.len() as u64)).unwrap_or(0);
+        let Some(to) = voters.get(to).copied() else { return };
         let event = Event::Replica(led[chosen], ReplicaEvent::Transfer { to });
         self.trace
             .line(self.micros(), format_args!("{} is to hand {} over to {to}", self.brokers[at].broker, led[chosen]));

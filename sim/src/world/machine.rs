@@ -27,8 +27,6 @@ pub(super) struct Machine {
     pub(super) power_armed: bool,
     /// There is no power: nobody answers a dial.
     pub(super) off: bool,
-    /// Its disk was wiped after the founding.
-    pub(super) wiped: bool,
     pub(super) process: Option<Process>,
     /// While the process is paused: what waits for it.
     pub(super) paused: Option<Vec<Happening>>,
@@ -43,6 +41,8 @@ pub(super) struct Machine {
     pub(super) watermarks: Watermarks,
     /// The logs of its replicas, as they were when last seen.
     pub(super) mirrors: BTreeMap<TopicPartition, Mirror>,
+    /// Logs that were opened and not looked at since.
+    pub(super) reopened: BTreeSet<TopicPartition>,
     /// Starts of its process since each other broker has heard it.
     pub(super) unheard: BTreeMap<BrokerId, u64>,
 }
@@ -57,7 +57,6 @@ impl Machine {
             haunted: false,
             power_armed: false,
             off: false,
-            wiped: false,
             process: None,
             paused: None,
             boot: 1,
@@ -67,6 +66,7 @@ impl Machine {
             notices: Vec::new(),
             watermarks: Watermarks::default(),
             mirrors: BTreeMap::new(),
+            reopened: BTreeSet::new(),
             unheard: BTreeMap::new(),
         }
     }

@@ -3,7 +3,6 @@
 mod clients;
 mod crash;
 mod faults;
-mod founding;
 mod machine;
 mod network;
 mod report;
@@ -24,6 +23,7 @@ use crate::broker::{Cluster, Happening};
 use crate::dice::Dice;
 use crate::ghost::Ghosts;
 use crate::history::{History, Part};
+use crate::invariant::chain::Chains;
 use crate::invariant::epochs::Epochs;
 use crate::options::{Options, Profile};
 use crate::queue::{Micros, Queue};
@@ -81,6 +81,7 @@ struct World {
     history: History,
     epochs: Epochs,
     ghosts: Ghosts,
+    chains: Chains,
     /// When the faults ended.
     calm_since: Micros,
     phase: Phase,

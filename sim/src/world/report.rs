@@ -19,6 +19,10 @@ pub struct Report {
     pub starts: u64,
     /// Power losses.
     pub power_losses: u64,
+    /// Epochs that had a leader, where there are several replicas.
+    pub elections: u64,
+    /// Batches that a majority held.
+    pub commits: u64,
     /// Virtual microseconds.
     pub time: Micros,
     /// Hash of the trace.
@@ -37,6 +41,8 @@ impl World {
             reads: self.history.reads,
             starts: self.starts,
             power_losses: self.brokers.iter().map(|machine| machine.boot - 1).sum(),
+            elections: self.ghosts.values().map(|ghost| ghost.leaders.len() as u64).sum(),
+            commits: self.ghosts.values().map(|ghost| ghost.committed.len() as u64).sum(),
             time: self.now.instant.as_micros() - BEGIN,
             trace: self.trace.hash(),
             violation: self.history.violation().cloned(),

@@ -8,10 +8,11 @@ use millrace_types::BrokerId;
 
 use super::machine::Machine;
 use super::wire::Wires;
-use super::{BEGIN, HEAL, Phase, World, founding};
-use crate::broker::{Clock, Happening};
+use super::{BEGIN, HEAL, Phase, World};
+use crate::broker::{Clock, Cluster, Happening};
 use crate::dice::Dice;
 use crate::history::{History, Part};
+use crate::invariant::chain::Chains;
 use crate::invariant::epochs::Epochs;
 use crate::options::{Options, Profile};
 use crate::queue::Queue;
@@ -32,7 +33,9 @@ impl World {
         for machine in &mut brokers {
             machine.clock.drift = options.cluster.drift.draw(&mut dice);
         }
-        let cluster = founding::found(&options, &mut dice);
+        let members = brokers.iter().filter(|_| options.is_cluster()).map(|machine| machine.broker).collect();
+        let cluster =
+            Cluster { brokers: members, sessions: options.cluster.sessions.clone(), room: options.cluster.room };
         Self {
             now: Clock::default().now(BEGIN),
             ahead: 0,
@@ -52,6 +55,7 @@ impl World {
             history: History::default(),
             epochs: Epochs::default(),
             ghosts: BTreeMap::new(),
+            chains: Chains::default(),
             calm_since: 0,
             phase: Phase::Founding,
             deadline: BEGIN + HEAL,
@@ -89,6 +93,9 @@ pub(super) fn config(options: &Options, broker: BrokerId) -> BrokerConfig {
         ("connection.max.in.flight.requests", options.max_in_flight.to_string()),
         ("max.incremental.fetch.session.cache.slots", options.fetch_sessions.to_string()),
     ];
+    let replicas = ("offsets.topic.replication.factor", options.cluster.brokers.min(3).to_string());
+    let values = values.into_iter().chain(options.is_cluster().then_some(replicas));
+    let values: Vec<(&str, String)> = values.collect();
     let known = values.iter().map(|(key, value)| (*key, value.as_str()));
     BrokerConfig::new(known).unwrap_or_else(|error| panic!("the simulator's own configuration is wrong: {error:?}"))
 }

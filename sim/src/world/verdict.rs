@@ -41,6 +41,7 @@ impl World {
             _ => {}
         }
         self.check_leaders();
+        self.check_chains();
         if late && self.phase != Phase::Done {
             let missing = self.missing().unwrap_or_else(|| "the broker is not ready".to_owned());
             self.history.violated("liveness", format!("not healed in time: {missing}"));
@@ -80,7 +81,7 @@ impl World {
             .brokers
             .iter()
             .all(|machine| machine.is_ready() && machine.process.as_ref().is_some_and(|process| has(&process.image())));
-        ready && (self.options.is_cluster() || self.history.churned.len() >= topics.len())
+        ready && self.history.churned.len() >= topics.len()
     }
 
     /// The view of whoever leads each partition of the topics that live through the run, in its latest epoch.
@@ -115,8 +116,25 @@ impl World {
         missing.or_else(unready).or_else(|| if self.options.copies() > 1 { self.apart() } else { None })
     }
 
+    /// What brokers have applied of the metadata is one history.
+    fn check_chains(&mut self) {
+        for machine in &self.brokers {
+            let Some(process) = &machine.process else { continue };
+            let image = process.image();
+            let result = self.chains.check(machine.broker, image.epoch(), &image.hash());
+            self.history.check(result);
+        }
+    }
+
+    /// Every broker has applied the same metadata.
+    fn agrees(&self) -> bool {
+        let mut images = self.brokers.iter().filter_map(|machine| Some(machine.process.as_ref()?.image()));
+        let Some(first) = images.next() else { return true };
+        images.all(|image| (image.epoch(), image.hash()) == (first.epoch(), first.hash()))
+    }
+
     fn settled(&mut self) -> bool {
-        self.brokers.iter().all(super::machine::Machine::is_ready) && self.missing().is_none()
+        self.brokers.iter().all(super::machine::Machine::is_ready) && self.agrees() && self.missing().is_none()
     }
 
     fn verdict(&mut self) {

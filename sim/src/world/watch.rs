@@ -8,6 +8,7 @@ use millrace_types::{Offset, TopicPartition};
 
 use super::{Phase, World};
 use crate::broker::Process;
+use crate::ghost::Mirror;
 use crate::history::{Part, Violation};
 use crate::invariant::{calm, completeness, copies, election, markers, matching, told};
 
@@ -57,8 +58,11 @@ impl World {
         let machine = &mut self.brokers[at];
         let Some(process) = &machine.process else { return };
         let Some(view) = process.view(partition).cloned() else { return };
-        let is_new = !machine.mirrors.contains_key(&partition);
+        let is_new = machine.reopened.remove(&partition);
         let mirror = machine.mirrors.entry(partition).or_default();
+        if is_new {
+            *mirror = Mirror::default();
+        }
         let ghost = self.ghosts.entry(partition).or_default();
         // What a failed disk cannot give any more was in the log all the same.
         let intact = view.readable_end() == Offset::MAX;
@@ -126,7 +130,7 @@ impl World {
     fn copies_needed(&self, part: Option<&Part>) -> usize {
         let topic = part.and_then(|part| self.options.topics.iter().find(|topic| topic.name == part.topic));
         let wanted = topic.map_or(1, |topic| usize::try_from(topic.min_in_sync).unwrap_or(1));
-        wanted.min(self.brokers.len())
+        wanted.min(part.map_or(1, |part| self.options.replicas_of(&part.topic)))
     }
 
     /// After the faults every partition soon has a leader.

@@ -189,8 +189,7 @@ impl World {
     fn dialed(&mut self, link: LinkId, from: (u64, BrokerId), (broker, shard, attempt): (BrokerId, u8, u64)) {
         let (Some(at), Some(dialer)) = (self.place_of(broker), self.place_of(from.1)) else { return };
         let machine = &self.brokers[at];
-        let listens = machine.process.as_ref().is_some_and(crate::broker::Process::listens);
-        if !listens {
+        if machine.process.is_none() {
             let refused = !machine.off;
             return self.dial_fails(from.0, (broker, shard, attempt), refused);
         }

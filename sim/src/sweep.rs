@@ -1,0 +1,116 @@
+//! Many seeds, on several threads: what they come to together, and those that violate something.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::options::Profile;
+use crate::{Report, mutation, run};
+
+thread_local! {
+    /// The seed that this thread runs, for the message of a panic.
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The seed that this thread runs.
+#[must_use]
+pub fn seed() -> u64 {
+    SEED.get()
+}
+
+/// What to sweep.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// The first seed, and the first behind the last.
+    pub seeds: std::ops::Range<u64>,
+    /// How many brokers.
+    pub profile: Profile,
+    /// Print what happens.
+    pub trace: bool,
+    /// How many threads.
+    pub threads: usize,
+    /// Go on after a violation.
+    pub go_on: bool,
+    /// The rule that is broken.
+    pub mutation: Option<String>,
+}
+
+/// What a sweep came to.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// Acknowledged sends and commits.
+    pub acks: u64,
+    /// Records that consumers were given.
+    pub reads: u64,
+    /// Starts of brokers.
+    pub starts: u64,
+    /// Power losses.
+    pub power_losses: u64,
+    /// Epochs that had a leader, where there are several replicas.
+    pub elections: u64,
+    /// Batches that a majority held.
+    pub commits: u64,
+    /// The traces of all seeds, added.
+    pub trace: u64,
+    /// What was violated, by seed.
+    pub failed: Vec<Report>,
+}
+
+impl Totals {
+    fn add(&mut self, report: Report) {
+        self.seeds += 1;
+        self.events += report.events;
+        self.acks += report.acks;
+        self.reads += report.reads;
+        self.starts += report.starts;
+        self.power_losses += report.power_losses;
+        self.elections += report.elections;
+        self.commits += report.commits;
+        self.trace = self.trace.wrapping_add(report.trace);
+        if report.violation.is_some() {
+            self.failed.push(report);
+        }
+    }
+}
+
+impl Sweep {
+    /// Runs every seed, or as many as there are up to the first violation; `told` hears of each that is through.
+    ///
+    /// # Errors
+    /// There is no such rule to break.
+    pub fn run(&self, told: impl Fn(&Report) + Sync) -> Result<Totals, String> {
+        let (next, stop) = (AtomicU64::new(self.seeds.start), AtomicBool::new(false));
+        let totals = Mutex::new(Totals::default());
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= self.seeds.end {
+                    break;
+                }
+                SEED.set(seed);
+                let report = run(seed, self.profile, self.trace);
+                told(&report);
+                if report.violation.is_some() && !self.go_on {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                totals.lock().unwrap_or_else(PoisonError::into_inner).add(report);
+            }
+        };
+        let broken = || mutation::with_broken(self.mutation.as_deref(), work);
+        let results: Vec<Result<(), String>> = thread::scope(|scope| {
+            let workers: Vec<_> = (1..self.threads.max(1)).map(|_| scope.spawn(broken)).collect();
+            let own = broken();
+            // A worker that panicked has printed its seed, and the process ends with it.
+            workers.into_iter().filter_map(|worker| worker.join().ok()).chain([own]).collect()
+        });
+        results.into_iter().collect::<Result<(), String>>()?;
+        let mut totals = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+        totals.failed.sort_by_key(|report| report.seed);
+        Ok(totals)
+    }
+}
