@@ -110,6 +110,12 @@ fn sample_storage(shared: &Shared) {
 
 fn sample_upkeep(shared: &Shared) {
     let upkeep = shared.upkeep.snapshot();
+    let directory = &shared.node.directory;
+    let image = directory.image();
+    let hosted = image.topics().flat_map(|topic| {
+        (0..topic.partition_count()).filter_map(|number| directory.partition(&TopicPartition::new(topic.id, number)))
+    });
+    gauge!(names::LOG_DAMAGED_RANGES).set(figure(hosted.map(|view| view.log.damaged().len()).sum()));
     counter!(names::LOG_SCRUBBED_BYTES).absolute(upkeep.scrubbed_bytes);
     let tallies = upkeep.found.into_iter().zip(upkeep.repaired);
     for (cause, ((found, found_bytes), (repaired, repaired_bytes))) in Cause::ALL.into_iter().zip(tallies) {

@@ -37,17 +37,25 @@ pub(super) struct Heal {
     refusals: usize,
     /// When the next request may leave.
     again_at: Instant,
+    /// When the damage was found.
+    since: Instant,
 }
 
 impl Heal {
-    pub(super) fn new(mend: Mend, cause: Cause) -> Self {
+    pub(super) fn new(mend: Mend, cause: Cause, since: Instant) -> Self {
         let damage = mend.damage();
         let at = (damage.position, damage.from);
-        Self { mend, cause, at, asked: None, refusals: 0, again_at: Instant::ZERO }
+        Self { mend, cause, at, asked: None, refusals: 0, again_at: Instant::ZERO, since }
     }
 
     pub(super) fn due(&self) -> Instant {
         self.asked.map_or(self.again_at, |(_, until)| until)
+    }
+
+    /// Whether the damaged records have not become known to be committed for a while. When it leads, this replica may be the
+    /// only one that has them: then the others cannot pass them, nothing can be committed, and nobody can lend them.
+    pub(super) fn stays_uncommitted(&self, now: Instant, high_watermark: Offset) -> bool {
+        self.mend.damage().to > high_watermark && self.since.after(PATIENCE) <= now
     }
 
     /// Turns to the next replica; after the last of `others`, after a pause.
@@ -61,7 +69,7 @@ impl Heal {
 
     /// Begins anew, after a pause.
     fn begin_anew(&mut self, now: Instant, mend: Mend) {
-        *self = Self { again_at: now.after(PAUSE), ..Self::new(mend, self.cause) };
+        *self = Self { again_at: now.after(PAUSE), ..Self::new(mend, self.cause, self.since) };
     }
 }
 
@@ -78,7 +86,7 @@ impl Replica {
             return;
         }
         let damage = heal.mend.damage();
-        if damage.to <= log_start {
+        if damage.to <= log_start || heal.mend.is_late() {
             self.log.forget_damage(damage);
             self.upkeep.heal = None;
             return;

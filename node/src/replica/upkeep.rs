@@ -128,7 +128,7 @@ impl Replica {
                 let cause = self.upkeep.cause.take().unwrap_or(Cause::Scrub);
                 self.upkeep.suspect = None;
                 if let Some(damage) = damage.filter(|_| self.phase == Phase::Running) {
-                    self.damaged(&damage, cause);
+                    self.damaged(now, &damage, cause);
                 }
             }
             step => self.mended(now, step, out),
@@ -138,7 +138,11 @@ impl Replica {
         }
     }
 
-    fn damaged(&mut self, damage: &Damage, cause: Cause) {
+    fn damaged(&mut self, now: Now, damage: &Damage, cause: Cause) {
+        let Some(mend) = self.log.mend(damage) else {
+            // It was deleted, or cut, meanwhile.
+            return;
+        };
         tracing::error!(
             partition = %self.partition,
             segment = damage.segment,
@@ -151,15 +155,18 @@ impl Replica {
             "records are damaged"
         );
         self.log.upkeep().found(cause, damage.len);
-        self.upkeep.heal = self.log.mend(damage).map(|mend| Heal::new(mend, cause));
+        self.upkeep.heal = Some(Heal::new(mend, cause, now.instant));
     }
 
     /// A damaged replica does not lead while another can: it hands leadership over, and asks for no votes before it is
-    /// whole. One that is alone, or without a replica in sync, leads on and serves what it can.
+    /// whole. One that is alone, or without a replica in sync, leads on and serves what it can; but not when the others may be
+    /// waiting for just what it has lost.
     fn yield_leadership(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         let damaged = self.upkeep.heal.is_some() && !self.is_alone() && !broken(Mutation::LeadDamaged);
         let leads = self.raft.role() == RoleKind::Leader;
-        let stalls = damaged && !leads;
+        let (at, end) = (now.instant, self.high_watermark());
+        let in_the_way = self.upkeep.heal.as_ref().is_some_and(|heal| heal.stays_uncommitted(at, end));
+        let stalls = damaged && (!leads || in_the_way);
         if stalls != self.upkeep.is_stalled {
             self.upkeep.is_stalled = stalls;
             self.tell(now, Event::Stalled(stalls), out);

@@ -18,7 +18,11 @@ pub(super) fn recovery(check: &mut LogCheck, dir: &Path, known: &Known, recovery
     };
     if let Some(rot) = &recovery.damaged {
         let what = format!("{}; offsets {} to {} were flushed", rot.reason, rot.offset, rot.flushed.saturating_sub(1));
-        let next_start = format!("serves what lies below offset {}, takes no writes, cuts nothing", rot.offset);
+        let next_start = format!(
+            "fetches again from offset {} on where there are other replicas; else serves what lies below, takes no \
+             writes, cuts nothing",
+            rot.offset
+        );
         check.findings.push(Finding {
             severity: Severity::Damage,
             file: rot.file.clone(),

@@ -259,6 +259,11 @@ impl CutJob {
             content.add(&walked.header);
         }
         drop(bytes);
+        if content.next() != to {
+            // The headers in front of the cut have rotted: where its position is cannot be told.
+            let why = std::io::Error::other("the records in front of a cut are damaged");
+            return Err(DiskError::io(segment.path(), "cut", why));
+        }
         let position = content.used();
         *segment.content().write() = content;
         segment.reopen(self.limit);

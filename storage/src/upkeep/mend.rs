@@ -50,10 +50,20 @@ impl Mend {
         &self.0.damage
     }
 
+    /// Whether the segment was cut or deleted since: nothing is left to repair.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.0.segment.life() != self.0.life && !broken(Mutation::RepairTooLate)
+    }
+
     /// Takes `records`, whole batches as another replica stores them, for position and offset `at`. With the last of them
     /// the segment is repaired.
     pub(crate) fn fill(&self, at: (u64, Offset), records: &Bytes) -> Upkept {
         let mend = &*self.0;
+        if self.is_late() {
+            mend.abandon();
+            return Upkept::Late;
+        }
         let next = match mend.verify(at, records) {
             Ok(next) => next,
             Err(_) if broken(Mutation::TakeAnyRepair) => {

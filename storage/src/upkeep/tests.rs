@@ -343,6 +343,17 @@ fn a_repair_brings_back_nothing_that_was_cut_or_deleted() {
 }
 
 #[test]
+fn a_cut_behind_damage_that_hides_its_place_is_refused() {
+    let (disk, mut log) = written();
+    let (base, _, offsets) = second(&disk, &log);
+    // The length of the first batch.
+    disk.flip_bit(&path(base), 9, 6).unwrap();
+    let refused = log.truncate_to(offsets.end - 2).and_then(|truncation| log.apply_truncation(truncation));
+    assert!(refused.is_err() && log.is_poisoned(), "{refused:?}");
+    assert!(contents(&disk, base)[200..].iter().any(|byte| *byte != 0), "nothing in front of the cut is zeroed");
+}
+
+#[test]
 fn a_broken_rule_of_repair_is_noticed() {
     type Story = fn();
     let stories: [(Mutation, Story); 4] = [

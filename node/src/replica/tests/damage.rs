@@ -79,6 +79,7 @@ pub(super) fn bytes(cluster: &Cluster, at: usize) -> Vec<u8> {
         match slice.cold {
             Some(job) => job.run(),
             None => {
+                assert!(slice.next > from, "offset {from} of {at} cannot be read");
                 all.extend_from_slice(&slice.bytes);
                 from = slice.next;
             }
