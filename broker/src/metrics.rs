@@ -106,14 +106,14 @@ metrics! {
         "Requests to coordinators that are not answered yet; a coordinator with 200,000 of them refuses further ones.";
     GROUPS = "millrace_groups", Gauge, Count, "",
         "Groups coordinated here.";
-    LOG_DAMAGE_FOUND = "millrace_log_damage_found_total", Counter, Count, "cause",
-        "Ranges of records found damaged: when a log was opened (start), by the scrub, or on the way to another replica (replication).";
     LOG_DAMAGE_FOUND_BYTES = "millrace_log_damage_found_bytes_total", Counter, Bytes, "cause",
         "Bytes of those records; of what a start finds the extent is not known.";
-    LOG_DAMAGE_REPAIRED = "millrace_log_damage_repaired_total", Counter, Count, "cause",
-        "Ranges of damaged records that were replaced by those of another replica, by how they were found.";
+    LOG_DAMAGE_FOUND = "millrace_log_damage_found_total", Counter, Count, "cause",
+        "Ranges of records found damaged: when a log was opened (start), by the scrub, or on the way to another replica (replication).";
     LOG_DAMAGE_REPAIRED_BYTES = "millrace_log_damage_repaired_bytes_total", Counter, Bytes, "cause",
         "Bytes of those records.";
+    LOG_DAMAGE_REPAIRED = "millrace_log_damage_repaired_total", Counter, Count, "cause",
+        "Ranges of damaged records that were replaced by those of another replica, by how they were found.";
     LOG_SCRUBBED_BYTES = "millrace_log_scrubbed_bytes_total", Counter, Bytes, "",
         "Bytes of sealed segments whose checksums the scrub has compared.";
     LOGS_DAMAGED = "millrace_logs_damaged_total", Counter, Count, "",
