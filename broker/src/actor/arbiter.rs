@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
+use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
@@ -98,6 +99,7 @@ impl Local {
                 None => return self.answer(from, Answer::Gone(ErrorCode::CoordinatorNotAvailable)),
             },
             Call::Metadata(_) => placement.metadata(),
+            Call::Elect { .. } if self.shared.members.is_some() => placement.peers(),
             Call::Elect { .. } => self.number,
         };
         if arbiter == self.number {
@@ -130,8 +132,14 @@ impl Local {
                     .map(|_| ErrorCode::RequestTimedOut),
                 None => Some(ErrorCode::BrokerNotAvailable),
             },
-            // Nobody else could lead.
-            Call::Elect { .. } => Some(ErrorCode::PreferredLeaderNotAvailable),
+            Call::Elect { partition, to, deadline } => match self.peers.get() {
+                Some(desk) => {
+                    let election = LeadersEvent::Elect { from, partition, to, deadline };
+                    desk.elect(election).err().map(|_| ErrorCode::RequestTimedOut)
+                }
+                // Nobody else could lead.
+                None => Some(ErrorCode::PreferredLeaderNotAvailable),
+            },
         };
         if let Some(code) = refused {
             self.shared.meters.calls_refused.increment(1);

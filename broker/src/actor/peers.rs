@@ -17,7 +17,7 @@ use millrace_raft::Peer;
 use millrace_storage::{DiskError, SeenStart};
 use millrace_types::{Instant, Now, TopicPartition};
 
-use super::arbiter::Local;
+use super::arbiter::{CALL_BOUND, Local};
 use super::countdown::Countdown;
 use super::host::{After, Host, Ports};
 use super::mail::Mail;
@@ -64,6 +64,8 @@ pub(crate) struct PeersDesk {
     shared: Arc<Shared>,
     slot: TimerSlot,
     wanted: Cell<Instant>,
+    /// Calls for the table of leaders.
+    elections: RefCell<Vec<LeadersEvent>>,
     /// Who waits until nothing is left.
     draining: RefCell<Vec<Countdown>>,
 }
@@ -83,6 +85,16 @@ impl PeersDesk {
     pub(super) fn drain(&self, countdown: Countdown) {
         self.draining.borrow_mut().push(countdown);
         self.mail.schedule();
+    }
+
+    /// Takes an election, or gives it back when too many wait.
+    pub(super) fn elect(&self, election: LeadersEvent) -> Result<(), LeadersEvent> {
+        if self.elections.borrow().len() >= CALL_BOUND {
+            return Err(election);
+        }
+        self.elections.borrow_mut().push(election);
+        self.mail.schedule();
+        Ok(())
     }
 
     /// Number of events that wait.
@@ -117,6 +129,7 @@ pub(super) fn start(local: &Rc<Local>, sessions: Sessions) {
         shared: Arc::clone(&local.shared),
         slot: local.timers.slot(),
         wanted: Cell::new(Instant::NEVER),
+        elections: RefCell::default(),
         draining: RefCell::default(),
     });
     let already = local.peers.set(Rc::clone(&desk)).is_err();
@@ -242,6 +255,8 @@ impl Ports<Charged> for PeersPorts {
     }
 
     fn last(&mut self) -> Option<Arrival> {
+        let elections = self.desk.elections.take();
+        elections.into_iter().for_each(|election| self.lead(election));
         std::mem::take(&mut self.flush).then(|| PeersEvent::Flush.into())
     }
 
