@@ -80,7 +80,7 @@ impl Replica {
             }
             Effect::Recovered => self.recovered(),
             Effect::Configured(members) => {
-                tracing::info!(partition = %self.partition, version = members.id.version, "the members have changed");
+                tracing::debug!(partition = %self.partition, version = members.id.version, "the members have changed");
             }
             Effect::TransferRefused { to } => {
                 tracing::debug!(partition = %self.partition, %to, "leadership is not handed over");

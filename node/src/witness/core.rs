@@ -89,7 +89,7 @@ impl Witness {
                 self.put(vec![record], Purpose::LogStart(start), out);
             }
             Effect::Configured(members) => {
-                tracing::info!(partition = %self.partition, version = members.id.version, "the members have changed");
+                tracing::debug!(partition = %self.partition, version = members.id.version, "the members have changed");
             }
             Effect::Serve { .. } | Effect::Append { .. } | Effect::Truncate { .. } | Effect::Reset { .. } => {
                 debug_assert!(false, "a witness has no log: {effect:?}");
