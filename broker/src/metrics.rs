@@ -210,6 +210,8 @@ metrics! {
         "Bytes of record batches in a topic's partitions on this broker, for the first thousand topics.";
     TOPICS = "millrace_topics", Gauge, Count, "",
         "Topics of the cluster.";
+    WITNESSES = "millrace_witnesses", Gauge, Count, "",
+        "Witnesses hosted: voters of partitions that hold no records.";
 }
 
 /// The cached handles of what the serving path counts.
@@ -235,6 +237,8 @@ pub(crate) struct Meters {
     pub(crate) calls_refused: Counter,
     /// [`STORAGE_PARKED`].
     pub(crate) storage_parked: Gauge,
+    /// [`WITNESSES`].
+    pub(crate) witnesses: Gauge,
     /// [`GROUPS`].
     pub(crate) groups: Gauge,
     /// [`GROUP_MEMBERS`].
@@ -317,6 +321,7 @@ impl Meters {
             bytes_out: metrics::counter!(NETWORK_SENT),
             calls_refused: metrics::counter!(ARBITER_CALLS_REFUSED),
             storage_parked: metrics::gauge!(STORAGE_PARKED),
+            witnesses: metrics::gauge!(WITNESSES),
             groups: metrics::gauge!(GROUPS),
             group_members: metrics::gauge!(GROUP_MEMBERS),
             group_offsets: metrics::gauge!(GROUP_OFFSETS),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use actix_rt::System;
 use millrace_metadata::log::Members;
-use millrace_metadata::{Broker, Local};
+use millrace_metadata::{Broker, BrokerRole, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
 use millrace_node::replica::Promises;
 use millrace_node::{Directory, Settings};
@@ -200,13 +200,15 @@ fn metadata(
     let (journal, records, report) = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options)?;
     tracing::debug!(records = records.len(), ?report, "metadata journal");
     let id = millrace_types::BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX));
-    let told = config.members.as_ref().and_then(|members| members.brokers.get(&id)?.rack.clone());
+    let told = config.members.as_ref().and_then(|members| members.brokers.get(&id));
+    let role = told.map_or(BrokerRole::Data, |told| told.role.of_log());
     let broker = Broker {
         id,
-        rack: config.broker.value("broker.rack").filter(|rack| !rack.is_empty()).or(told),
+        rack: config.broker.value("broker.rack").filter(|rack| !rack.is_empty()).or_else(|| told?.rack.clone()),
         endpoints: config.advertised.endpoints(bound, &banner::host_name()),
         directory: data_dir.identity().directory_id,
         incarnation: qstate.boot().current.incarnation,
+        role,
     };
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),

@@ -160,11 +160,10 @@ fn create_topic(image: &mut Image, record: &TopicRecord) -> Result<(), ApplyErro
 
 /// The assignment with the directories that its brokers have now, unless it names them.
 fn founded(image: &Image, assignment: &Assignment) -> Assignment {
-    let Assignment { replicas, directories } = assignment;
-    let mut founded = Assignment { replicas: replicas.clone(), directories: directories.clone() };
-    if replicas.len() > 1 && directories.is_empty() {
-        founded.directories =
-            replicas.iter().filter_map(|id| image.broker(*id)).map(|broker| broker.directory).collect();
+    let mut founded = assignment.clone();
+    if assignment.hosts().count() > 1 && assignment.directories.is_empty() {
+        let hosts = assignment.hosts().filter_map(|id| image.broker(id));
+        founded.directories = hosts.map(|broker| broker.directory).collect();
     }
     founded
 }
@@ -217,11 +216,13 @@ fn find(image: &Image, id: TopicId) -> Result<Topic, ApplyError> {
 }
 
 fn check_replicas(image: &Image, topic: TopicId, partitions: &[Assignment]) -> Result<(), ApplyError> {
-    for (number, Assignment { replicas, directories }) in partitions.iter().enumerate() {
-        let twice = replicas.iter().enumerate().any(|(at, id)| replicas[..at].contains(id));
-        let named = directories.is_empty() || directories.len() == replicas.len();
-        if replicas.is_empty() || twice || !named || replicas.iter().any(|id| image.broker(*id).is_none()) {
-            return Err(ApplyError::Replicas { topic, number, replicas: replicas.clone() });
+    for (number, assignment) in partitions.iter().enumerate() {
+        let Assignment { replicas, directories, .. } = assignment;
+        let hosts: Vec<BrokerId> = assignment.hosts().collect();
+        let twice = hosts.iter().enumerate().any(|(at, id)| hosts[..at].contains(id));
+        let named = directories.is_empty() || directories.len() == hosts.len();
+        if replicas.is_empty() || twice || !named || hosts.iter().any(|id| image.broker(*id).is_none()) {
+            return Err(ApplyError::Replicas { topic, number, replicas: hosts });
         }
     }
     Ok(())

@@ -182,8 +182,12 @@ const VERSION: u16 = 1;
 /// The version of a `Genesis` that names acceptors: who passes over them would decide alone.
 const GENESIS_WITH_ACCEPTORS: u16 = 2;
 
+/// The version of a change that tells of a witness: who passes over it would count the voters of a partition wrong, or
+/// place records where none may be.
+const WITH_WITNESS: u16 = 3;
+
 /// The newest version this release reads.
-const READS: u16 = 2;
+const READS: u16 = 3;
 
 impl Entry {
     /// The entry of these changes.
@@ -254,11 +258,23 @@ impl Change {
         };
         let version = match self {
             Self::Genesis { acceptors, .. } if !acceptors.is_empty() => GENESIS_WITH_ACCEPTORS,
+            _ if self.tells_of_witness() => WITH_WITNESS,
             _ => VERSION,
         };
         // A release that decides alone needs not know whose proposal an entry is.
         let required = !matches!(self, Self::Proposed(_));
         Ok(Envelope { kind: kind.to_owned(), version, min_reader: version, required, body })
+    }
+
+    fn tells_of_witness(&self) -> bool {
+        match self {
+            Self::RegisterBroker(broker) => !broker.holds_data(),
+            Self::CreateTopic(TopicRecord { partitions, .. })
+            | Self::CreatePartitions(NewAssignments { partitions, .. }) => {
+                partitions.iter().any(|assignment| assignment.witness.is_some())
+            }
+            _ => false,
+        }
     }
 
     /// The change in an envelope; `None` for one that this release cannot read and need not.
@@ -328,6 +344,8 @@ mod tests {
         let id = TopicId(Uuid::from_u128(7));
         let overrides = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
         let partitions = vec![Assignment::new(vec![BrokerId(1), BrokerId(2)])];
+        let witnessed = vec![Assignment { witness: Some(BrokerId(3)), ..partitions[0].clone() }];
+        let witness = crate::Broker { role: crate::BrokerRole::Witness, ..crate::image::tests::broker(3) };
         let by = Proposer { broker: BrokerId(1), directory: DirectoryId::from_u128(7), incarnation: 2 };
         let acceptor = by.acceptor();
         vec![
@@ -336,6 +354,7 @@ mod tests {
             Change::Proposed(Proposal { by, number: 3 }),
             Change::SetAcceptors { acceptors: vec![acceptor] },
             Change::RegisterBroker(crate::image::tests::broker(1)),
+            Change::RegisterBroker(witness),
             Change::CreateTopic(TopicRecord {
                 id,
                 name: "t".to_owned(),
@@ -343,6 +362,7 @@ mod tests {
                 overrides: overrides.clone(),
             }),
             Change::CreatePartitions(NewAssignments { id, partitions }),
+            Change::CreatePartitions(NewAssignments { id, partitions: witnessed }),
             Change::SetTopicConfig { id, overrides: overrides.clone() },
             Change::SetBrokerConfig { broker: Some(BrokerId(1)), overrides: overrides.clone() },
             Change::SetBrokerConfig { broker: None, overrides: overrides.clone() },
@@ -360,13 +380,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_does_not_know_witnesses_refuses_what_tells_of_them() {
+        let required = |change: &Change| change.envelope().unwrap().min_reader;
+        for change in every_change() {
+            let told = String::from_utf8(Entry::new(vec![change.clone()]).encode().unwrap()).unwrap();
+            assert_eq!(required(&change) == WITH_WITNESS, told.contains("witness"), "{told}");
+        }
+    }
+
+    #[test]
     fn what_a_later_release_requires_is_refused_by_name() {
         let unknown = br#"[{"kind":"SetTarget","version":3,"minReader":1,"body":{}}]"#;
         let error = Entry::decode(unknown).unwrap_err();
         assert!(matches!(error, EntryError::UnknownKind { ref kind, version: 3 } if kind == "SetTarget"), "{error}");
-        let newer = br#"[{"kind":"DeleteTopic","version":9,"minReader":3,"body":{}}]"#;
+        let newer = br#"[{"kind":"DeleteTopic","version":9,"minReader":4,"body":{}}]"#;
         let error = Entry::decode(newer).unwrap_err();
-        assert!(matches!(error, EntryError::TooNew { min_reader: 3, supported: 2, .. }), "{error}");
+        assert!(matches!(error, EntryError::TooNew { min_reader: 4, supported: 3, .. }), "{error}");
     }
 
     #[test]

@@ -112,6 +112,11 @@ impl Image {
         self.brokers.get(&id)
     }
 
+    /// The brokers that replicas are placed on, by id.
+    pub fn data_brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.values().filter(|broker| broker.holds_data())
+    }
+
     /// The topic named `name`.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
@@ -249,7 +254,7 @@ impl Image {
                 if assignment.replicas.is_empty() {
                     return Err(format!("partition {name}-{number} has no replica"));
                 }
-                if let Some(stranger) = assignment.replicas.iter().find(|id| !self.brokers.contains_key(id)) {
+                if let Some(stranger) = assignment.hosts().find(|id| !self.brokers.contains_key(id)) {
                     return Err(format!("partition {name}-{number} is on the unknown broker {stranger}"));
                 }
             }
@@ -279,6 +284,7 @@ pub(crate) mod tests {
             endpoints: vec![Endpoint { listener: "PLAINTEXT".to_owned(), host: format!("b{id}"), port: 9092 }],
             directory: DirectoryId(Uuid::from_u128(u128::try_from(id).unwrap())),
             incarnation: 1,
+            role: crate::BrokerRole::Data,
         }
     }
 

@@ -29,7 +29,7 @@ mod topic;
 mod topic_ids;
 
 pub use apply::{ApplyError, apply, apply_encoded};
-pub use broker::{Broker, Endpoint};
+pub use broker::{Broker, BrokerRole, Endpoint};
 pub use chain::ChainHash;
 pub use command::{
     Command, ConfigOperation, ConfigOperationKind, ConfigResource, CreatePartitions, CreateTopics, DeleteTopics,

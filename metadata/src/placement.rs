@@ -2,6 +2,8 @@
 
 use millrace_types::BrokerId;
 
+use crate::broker::Broker;
+use crate::config::WitnessPlacement;
 use crate::image::Image;
 use crate::topic::Assignment;
 
@@ -18,12 +20,13 @@ pub struct Placement {
     pub seed: u64,
 }
 
-/// Places partitions on the brokers of `image`: the first replica goes round the brokers, the further ones to the
-/// brokers that follow, with a shift that grows with each round, racks alternating. The result is a function of the
-/// arguments alone.
+/// Places partitions on the brokers of `image` that hold data: the first replica goes round the brokers, the further ones to
+/// the brokers that follow, with a shift that grows with each round, racks alternating. An even number of replicas gets a
+/// witness where there is a broker for it. The result is a function of the arguments alone.
 #[must_use]
 pub fn place(image: &Image, placement: Placement) -> Vec<Assignment> {
-    let order = by_alternating_racks(image);
+    let order = by_alternating_racks(image.data_brokers());
+    let witnesses = Witnesses::of(image);
     let brokers = order.len();
     let replicas = usize::try_from(placement.replication_factor).unwrap_or(0).min(brokers);
     let first = usize::try_from(placement.first).unwrap_or(0);
@@ -36,7 +39,7 @@ pub fn place(image: &Image, placement: Placement) -> Vec<Assignment> {
         while chosen.len() < replicas {
             chosen.push(follower(&order, leader, shift, &chosen));
         }
-        Assignment::new(chosen)
+        witnesses.beside(chosen, start + number)
     };
     if brokers == 0 || replicas == 0 {
         return Vec::new();
@@ -45,6 +48,44 @@ pub fn place(image: &Image, placement: Placement) -> Vec<Assignment> {
 }
 
 type Racked<'a> = (BrokerId, Option<&'a str>);
+
+/// The brokers that can hold witnesses, and the rack of each broker.
+#[derive(Debug)]
+pub(crate) struct Witnesses<'a> {
+    image: &'a Image,
+    /// Those that hold nothing else come first; of the others there are some only where they may be taken.
+    dedicated: Vec<Racked<'a>>,
+    others: Vec<Racked<'a>>,
+}
+
+impl<'a> Witnesses<'a> {
+    /// Those of `image`.
+    pub(crate) fn of(image: &'a Image) -> Self {
+        let dedicated = by_alternating_racks(image.brokers().values().filter(|broker| !broker.holds_data()));
+        let others = match image.defaults().witness_placement {
+            WitnessPlacement::Dedicated => Vec::new(),
+            WitnessPlacement::Any => by_alternating_racks(image.data_brokers()),
+        };
+        Self { image, dedicated, others }
+    }
+
+    /// Replicas on these brokers, with a witness beside an even number of them: half of the voters could else be lost to
+    /// the loss of one broker. `turn` spreads witnesses over the brokers; a rack that has no replica is preferred.
+    pub(crate) fn beside(&self, replicas: Vec<BrokerId>, turn: usize) -> Assignment {
+        let racks: Vec<Option<&str>> =
+            replicas.iter().filter_map(|id| self.image.broker(*id)).map(|broker| broker.rack.as_deref()).collect();
+        let choose = |brokers: &[Racked<'_>]| {
+            let free: Vec<&Racked<'_>> = brokers.iter().filter(|(id, _)| !replicas.contains(id)).collect();
+            let apart: Vec<&Racked<'_>> =
+                free.iter().copied().filter(|(_, rack)| rack.is_none() || !racks.contains(rack)).collect();
+            let from = if apart.is_empty() { free } else { apart };
+            from.get(turn % from.len().max(1)).map(|(id, _)| *id)
+        };
+        let is_even = replicas.len().is_multiple_of(2);
+        let witness = is_even.then(|| choose(&self.dedicated).or_else(|| choose(&self.others))).flatten();
+        Assignment { witness, ..Assignment::new(replicas) }
+    }
+}
 
 /// The next replica: the first broker after the leader, shifted, that is not chosen and, if there is one, on a rack
 /// that is not chosen either.
@@ -59,9 +100,9 @@ fn follower(order: &[Racked<'_>], leader: usize, shift: usize, chosen: &[BrokerI
 }
 
 /// The brokers so that neighbours are on different racks as far as that is possible.
-fn by_alternating_racks(image: &Image) -> Vec<Racked<'_>> {
+fn by_alternating_racks<'a>(brokers: impl Iterator<Item = &'a Broker>) -> Vec<Racked<'a>> {
     let mut racks: std::collections::BTreeMap<Option<&str>, Vec<BrokerId>> = std::collections::BTreeMap::new();
-    for broker in image.brokers().values() {
+    for broker in brokers {
         racks.entry(broker.rack.as_deref()).or_default().push(broker.id);
     }
     let longest = racks.values().map(Vec::len).max().unwrap_or(0);
@@ -71,6 +112,7 @@ fn by_alternating_racks(image: &Image) -> Vec<Racked<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BrokerRole;
     use crate::entry::{Change, Entry};
     use crate::image::tests::{broker, image};
     use std::collections::{BTreeMap, BTreeSet};
@@ -109,6 +151,63 @@ mod tests {
             let racks: BTreeSet<_> = assignment.replicas.iter().map(|id| (id.0 - 1) / 2).collect();
             assert_eq!(racks.len(), 3, "{assignment:?}");
         }
+    }
+
+    /// An image of data brokers 1 to `data` and witnesses 101 to 100 + `witnesses`.
+    fn with_witnesses(data: i32, witnesses: i32, config: &[(&str, &str)]) -> Image {
+        let mut image = image(data, config);
+        let witness = |id: i32| Change::RegisterBroker(Broker { role: BrokerRole::Witness, ..broker(100 + id) });
+        crate::apply(&mut image, &Entry::new((1..=witnesses).map(witness).collect())).unwrap();
+        image
+    }
+
+    fn placed(image: &Image, factor: i16) -> Vec<Assignment> {
+        place(image, Placement { first: 0, partitions: 12, replication_factor: factor, seed: 5 })
+    }
+
+    #[test]
+    fn an_even_number_of_replicas_has_a_witness_in_turn() {
+        let image = with_witnesses(3, 2, &[]);
+        for factor in 1..=3 {
+            let mut held: BTreeMap<BrokerId, usize> = BTreeMap::new();
+            for assignment in placed(&image, factor) {
+                assert!(assignment.replicas.iter().all(|id| id.0 <= 3), "{assignment:?}");
+                assert_eq!(assignment.witness.is_some(), factor == 2, "{assignment:?}");
+                assignment.witness.into_iter().for_each(|id| *held.entry(id).or_default() += 1);
+            }
+            let each = if factor == 2 { vec![(BrokerId(101), 6), (BrokerId(102), 6)] } else { Vec::new() };
+            assert_eq!(held.into_iter().collect::<Vec<_>>(), each);
+        }
+        assert_eq!(
+            place(&image, Placement { first: 0, partitions: 1, replication_factor: 9, seed: 0 })[0].replicas.len(),
+            3
+        );
+    }
+
+    #[test]
+    fn a_data_broker_holds_witnesses_only_where_that_is_set() {
+        assert!(placed(&image(3, &[]), 2).iter().all(|assignment| assignment.witness.is_none()));
+        let any = [("witness.placement", "any")];
+        for assignment in placed(&image(3, &any), 2) {
+            let distinct: BTreeSet<_> = assignment.hosts().collect();
+            assert_eq!(distinct.len(), 3, "{assignment:?}");
+        }
+        assert!(placed(&image(2, &any), 2).iter().all(|assignment| assignment.witness.is_none()), "no broker is spare");
+        let dedicated = placed(&with_witnesses(3, 1, &any), 2);
+        assert!(dedicated.iter().all(|assignment| assignment.witness == Some(BrokerId(101))), "{dedicated:?}");
+    }
+
+    #[test]
+    fn a_witness_stands_in_a_rack_of_its_own_where_there_is_one() {
+        let mut image = image(0, &[]);
+        let stands = |id: i32, rack: &str, role| {
+            Change::RegisterBroker(Broker { rack: Some(rack.to_owned()), role, ..broker(id) })
+        };
+        let (data, witness) = (BrokerRole::Data, BrokerRole::Witness);
+        let brokers =
+            vec![stands(1, "a", data), stands(2, "b", data), stands(3, "a", witness), stands(4, "c", witness)];
+        crate::apply(&mut image, &Entry::new(brokers)).unwrap();
+        assert!(placed(&image, 2).iter().all(|assignment| assignment.witness == Some(BrokerId(4))));
     }
 
     #[test]

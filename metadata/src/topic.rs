@@ -31,8 +31,11 @@ pub struct Topic {
 pub struct Assignment {
     /// The brokers, the preferred leader first; never empty, none twice.
     pub replicas: Vec<BrokerId>,
-    /// The data directory of each broker when the partition was created: these are its first voters. A broker whose disk
-    /// was wiped since comes back with another directory, and is none of them. Empty with a single replica.
+    /// The broker that votes beside an even number of replicas and holds no record; none of them.
+    pub witness: Option<BrokerId>,
+    /// The data directory of each broker, the witness behind the replicas, when the partition was created: these are its
+    /// first voters. A broker whose disk was wiped since comes back with another directory, and is none of them. Empty with
+    /// a single replica.
     pub directories: Vec<DirectoryId>,
 }
 
@@ -41,22 +44,32 @@ pub struct Assignment {
 #[serde(untagged)]
 enum AssignmentForm {
     Brokers(Vec<BrokerId>),
-    Voters { replicas: Vec<BrokerId>, directories: Vec<DirectoryId> },
+    Voters {
+        replicas: Vec<BrokerId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        witness: Option<BrokerId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        directories: Vec<DirectoryId>,
+    },
 }
 
 impl From<AssignmentForm> for Assignment {
     fn from(form: AssignmentForm) -> Self {
         match form {
             AssignmentForm::Brokers(replicas) => Self::new(replicas),
-            AssignmentForm::Voters { replicas, directories } => Self { replicas, directories },
+            AssignmentForm::Voters { replicas, witness, directories } => Self { replicas, witness, directories },
         }
     }
 }
 
 impl From<Assignment> for AssignmentForm {
     fn from(assignment: Assignment) -> Self {
-        let Assignment { replicas, directories } = assignment;
-        if directories.is_empty() { Self::Brokers(replicas) } else { Self::Voters { replicas, directories } }
+        let Assignment { replicas, witness, directories } = assignment;
+        if directories.is_empty() && witness.is_none() {
+            Self::Brokers(replicas)
+        } else {
+            Self::Voters { replicas, witness, directories }
+        }
     }
 }
 
@@ -64,7 +77,12 @@ impl Assignment {
     /// Replicas on these brokers, of which it is not said yet in which directories.
     #[must_use]
     pub const fn new(replicas: Vec<BrokerId>) -> Self {
-        Self { replicas, directories: Vec::new() }
+        Self { replicas, witness: None, directories: Vec::new() }
+    }
+
+    /// Every broker that votes at first: those of the replicas, and the witness.
+    pub fn hosts(&self) -> impl Iterator<Item = BrokerId> + '_ {
+        self.replicas.iter().copied().chain(self.witness)
     }
 }
 
@@ -90,8 +108,18 @@ impl Topic {
 
     /// The partitions that have a replica on `broker`, in order of their numbers.
     pub fn partitions_on(&self, broker: BrokerId) -> impl Iterator<Item = TopicPartition> + '_ {
-        (0..).zip(&self.partitions).filter_map(move |(number, assignment)| {
-            assignment.replicas.contains(&broker).then_some(TopicPartition::new(self.id, number))
+        self.partitions_where(move |assignment| assignment.replicas.contains(&broker))
+    }
+
+    /// The partitions that have their witness on `broker`, in order of their numbers.
+    pub fn witnessed_on(&self, broker: BrokerId) -> impl Iterator<Item = TopicPartition> + '_ {
+        self.partitions_where(move |assignment| assignment.witness == Some(broker))
+    }
+
+    fn partitions_where(&self, is_meant: impl Fn(&Assignment) -> bool) -> impl Iterator<Item = TopicPartition> {
+        let numbered = (0..).zip(&self.partitions);
+        numbered.filter_map(move |(number, assignment)| {
+            is_meant(assignment).then_some(TopicPartition::new(self.id, number))
         })
     }
 }

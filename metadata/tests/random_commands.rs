@@ -1,7 +1,7 @@
 //! Random commands: the invariants of the image hold after each, and the journal replays to the same image.
 
 use millrace_metadata::{
-    Broker, Command, CommandResult, ConfigOperation, ConfigOperationKind, ConfigResource, CreatePartitions,
+    Broker, BrokerRole, Command, CommandResult, ConfigOperation, ConfigOperationKind, ConfigResource, CreatePartitions,
     CreateTopics, DeleteTopics, Endpoint, Entry, Image, Local, NewPartitions, NewTopic, Replay, ResourceChange,
     SetConfigs, TopicIds, TopicRef, apply, entry_record, plan, snapshot_records,
 };
@@ -74,6 +74,7 @@ fn broker(id: i32, incarnation: u64) -> Broker {
         endpoints: vec![Endpoint { listener: "PLAINTEXT".to_owned(), host: "h".to_owned(), port: 9092 }],
         directory: DirectoryId(Uuid::from_u128(1)),
         incarnation,
+        role: if id == 3 { BrokerRole::Witness } else { BrokerRole::Data },
     }
 }
 

@@ -30,5 +30,5 @@ pub use call::{Acks, Answer, Call, Caller, ConnectionId, PartitionAnswer, Partit
 pub use directory::{Directory, Leader, PartitionView};
 pub use fetch_session::FetchSessions;
 pub use producer_ids::ProducerIds;
-pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Settings, log_config, min_in_sync};
+pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Replication, Settings, log_config};
 pub use shared::Shared;

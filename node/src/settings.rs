@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use millrace_metadata::Image;
-use millrace_metadata::config::{BrokerConfig, RACK_AWARE_SELECTOR, TimestampType as TopicTimestamps, TopicSettings};
+use millrace_metadata::config::{
+    self, BrokerConfig, RACK_AWARE_SELECTOR, TimestampType as TopicTimestamps, TopicSettings,
+};
+use millrace_raft::{AckPolicy, UncleanRecovery};
 use millrace_storage::{LogConfig, TimestampType};
 use millrace_types::{BrokerId, Incarnation};
 
@@ -212,10 +215,45 @@ pub fn log_config(topic: &TopicSettings, image: &Image) -> LogConfig {
     }
 }
 
-/// How many replicas of a topic's partitions must hold a record that is acknowledged to acks=all.
-#[must_use]
-pub fn min_in_sync(topic: &TopicSettings) -> usize {
-    usize::try_from(topic.min_insync_replicas).unwrap_or(1).max(1)
+/// What a topic and its broker say about the replication of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replication {
+    /// Replicas that must hold a record that is acknowledged to acks=all (`min.insync.replicas`), at least 1.
+    pub min_in_sync: usize,
+    /// Which further ones it waits for (`ack.policy`).
+    pub ack_policy: AckPolicy,
+    /// What is done when too many may have lost what they acknowledged (`unclean.recovery.strategy`).
+    pub unclean_recovery: UncleanRecovery,
+    /// How long an in-sync replica may be behind (`replica.lag.time.max.ms`).
+    pub lag_max: Duration,
+}
+
+impl Default for Replication {
+    /// What holds where nothing is set.
+    fn default() -> Self {
+        let millrace_raft::Settings { min_in_sync, ack_policy, unclean_recovery, lag_max, .. } =
+            millrace_raft::Settings::default();
+        Self { min_in_sync, ack_policy, unclean_recovery, lag_max }
+    }
+}
+
+impl Replication {
+    /// Of a topic's partitions on the broker that holds `image`.
+    #[must_use]
+    pub fn of(topic: &TopicSettings, image: &Image) -> Self {
+        Self {
+            min_in_sync: usize::try_from(topic.min_insync_replicas).unwrap_or(1).max(1),
+            ack_policy: match topic.ack_policy {
+                config::AckPolicy::InSync => AckPolicy::InSync,
+                config::AckPolicy::Quorum => AckPolicy::Quorum,
+            },
+            unclean_recovery: match topic.unclean_recovery {
+                config::UncleanRecovery::Unanimous => UncleanRecovery::Unanimous,
+                config::UncleanRecovery::Manual => UncleanRecovery::Manual,
+            },
+            lag_max: Duration::from_millis(u64::try_from(image.defaults().replica_lag_max_ms).unwrap_or(u64::MAX)),
+        }
+    }
 }
 
 fn int(number: i64) -> i32 {
@@ -269,6 +307,31 @@ mod tests {
         let overrides = [("cleanup.policy", "compact"), ("retention.ms", "5"), ("retention.bytes", "6")];
         let config = logs(&image(&[]), &overrides);
         assert_eq!((config.retention_ms, config.retention_bytes), (-1, -1));
+    }
+
+    #[test]
+    fn replication_follows_the_topic_and_its_broker() {
+        let replication = |config: &[(&str, &str)], overrides: &[(&str, &str)]| {
+            let image = image(config);
+            Replication::of(&TopicSettings::resolve(&map(overrides), &image.layers()), &image)
+        };
+        assert_eq!(replication(&[], &[]), Replication::default());
+        let broker = [
+            ("ack.policy", "quorum"),
+            ("unclean.recovery.strategy", "manual"),
+            ("replica.lag.time.max.ms", "700"),
+            ("min.insync.replicas", "2"),
+        ];
+        let set = Replication {
+            min_in_sync: 2,
+            ack_policy: AckPolicy::Quorum,
+            unclean_recovery: UncleanRecovery::Manual,
+            lag_max: Duration::from_millis(700),
+        };
+        assert_eq!(replication(&broker, &[]), set);
+        let topic = [("ack.policy", "isr"), ("unclean.recovery.strategy", "unanimous"), ("min.insync.replicas", "3")];
+        let own = Replication { lag_max: Duration::from_millis(700), min_in_sync: 3, ..Replication::default() };
+        assert_eq!(replication(&broker, &topic), own);
     }
 
     #[test]

@@ -92,6 +92,9 @@ impl Ports<MetadataStore> for MetadataPorts {
             MetadataEffect::CreateReplica { partition, config, voters } => {
                 self.created.push(Create { partition, config, voters });
             }
+            MetadataEffect::CreateWitness { partition, voters } => {
+                self.supervisor.witness(&self.local, partition, voters);
+            }
             MetadataEffect::DeleteReplica { partition } => self.supervisor.delete(&self.local, partition),
             MetadataEffect::ConfigureReplica { partition, config } => {
                 self.supervisor.configure(&self.local, partition, config);

@@ -3,7 +3,7 @@
 //! ```text
 //! arbiter (thread)      router <- inbox <- other arbiters, storage threads, listeners
 //!                         |
-//!   socket <-> connection |-> partition -> storage threads
+//!   socket <-> connection |-> partition, witness -> storage threads
 //!                         |-> group coordinator
 //!                         |-> metadata store (arbiter 0)
 //!                         `-> sessions with other brokers (the last arbiter) <-> peer thread
@@ -30,3 +30,4 @@ mod storage_port;
 pub(crate) mod supervisor;
 pub(crate) mod threads;
 mod timers;
+mod witness;

@@ -7,7 +7,7 @@ use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Answer, Call, Caller, ReplyTo};
-use millrace_raft::ReplicaKey;
+use millrace_raft::Voter;
 use millrace_storage::{CutDone, DiskError, Log, LogConfig, LogError, Prepared, Recovery, SeenStart, Upkept};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -15,6 +15,7 @@ use crate::local::LocalRequest;
 use crate::net::limits::Permit;
 
 use super::countdown::Countdown;
+use super::witness::NewWitness;
 
 /// One message between arbiters.
 #[derive(Debug)]
@@ -60,11 +61,13 @@ impl Parcel {
 pub(crate) enum Order {
     /// Host a replica.
     StartReplica(Box<OpenedLog>),
+    /// Host a witness.
+    StartWitness(Box<NewWitness>),
     /// To the arbiter of the metadata store: a replica has published its first leader epoch.
     ReplicaLed(TopicPartition),
     /// To the arbiter of the metadata store: what the sessions with other brokers have for it.
     Metadata(Box<MetadataEvent>),
-    /// Stop a replica and remove its log.
+    /// Stop a replica or a witness, and remove what there is of it.
     DeleteReplica(TopicPartition),
     /// Give a replica other settings.
     ConfigureReplica(TopicPartition, Box<LogConfig>),
@@ -97,8 +100,8 @@ pub(crate) struct OpenedLog {
     pub(crate) recovery: Recovery,
     /// What the write-ahead store knows that the replica has promised.
     pub(crate) promises: Promises,
-    /// The replicas that vote at first.
-    pub(crate) voters: Vec<ReplicaKey>,
+    /// Who votes at first.
+    pub(crate) voters: Vec<Voter>,
 }
 
 /// A client's socket on its way to an arbiter.

@@ -7,8 +7,8 @@ use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::group::GroupEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
-use millrace_node::{Answer, PartitionView, log_config, min_in_sync};
-use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
+use millrace_node::{Answer, PartitionView, Replication, log_config};
+use millrace_raft::{Configuration, Peer, ReplicaKey};
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
 use millrace_types::{ErrorCode, TopicPartition};
 
@@ -45,8 +45,8 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         recovery,
         me: Peer { key, incarnation: settings.incarnation },
         promises,
-        first: Configuration::first(voters.into_iter().map(|key| Voter { key, role: VoterRole::Data }).collect()),
-        min_in_sync: min_in_sync(&topic.settings),
+        first: Configuration::first(voters),
+        replication: Replication::of(&topic.settings, &image),
         check_interval: settings.retention_check_interval,
         session_timeout: settings.peer_session_timeout,
         room: Arc::clone(&shared.room),
@@ -76,7 +76,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     Host::start(core, ports, mail, local);
 }
 
-/// Stops a replica; its data goes when it has stopped.
+/// Stops a replica or a witness; its data goes when it has stopped.
 pub(super) fn delete(local: &Rc<Local>, partition: TopicPartition) {
     local.deleting.borrow_mut().insert(partition);
     match local.replica(&partition) {
@@ -85,7 +85,7 @@ pub(super) fn delete(local: &Rc<Local>, partition: TopicPartition) {
     }
 }
 
-/// Stops every replica of the arbiter; `countdown` is dropped when all have stopped.
+/// Stops every replica and witness of the arbiter; `countdown` is dropped when all have stopped.
 pub(super) fn stop_all(local: &Rc<Local>, countdown: Countdown) {
     let mut partitions: Vec<TopicPartition> = local.replicas.borrow().keys().copied().collect();
     partitions.sort_unstable();
@@ -232,7 +232,7 @@ impl Ports<Replica> for ReplicaPorts {
 
 /// Forgets a partition and removes its data, in this order: data without a memory of it is removed at the next start,
 /// a memory without its data would be taken for a loss.
-fn remove(local: &Rc<Local>, partition: TopicPartition) {
+pub(super) fn remove(local: &Rc<Local>, partition: TopicPartition) {
     local.deleting.borrow_mut().remove(&partition);
     let (disk, storage) = (Arc::clone(&local.shared.disk), local.shared.storage.clone());
     let forget = StorageJob::new("forget partition", move || {

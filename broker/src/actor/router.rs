@@ -8,12 +8,12 @@ use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::replica::ReplicaEvent;
-use millrace_node::{Caller, min_in_sync};
+use millrace_node::{Caller, Replication};
 
 use super::arbiter::Local;
 use super::inbox::Arrivals;
 use super::parcel::{Completion, Order, Parcel};
-use super::{connection, group_coordinator, local_connection, partition, peers, supervisor};
+use super::{connection, group_coordinator, local_connection, partition, peers, supervisor, witness};
 
 /// Completions handled before parcels get their turn.
 const COMPLETIONS_PER_TURN: usize = 1_024;
@@ -101,6 +101,7 @@ impl Router {
         let local = &self.local;
         match order {
             Order::StartReplica(opened) => partition::start(local, *opened),
+            Order::StartWitness(new) => witness::start(local, *new),
             Order::ReplicaLed(partition) => {
                 if let Some(mail) = local.metadata.get() {
                     mail.push(MetadataEvent::ReplicaLed { partition });
@@ -111,9 +112,11 @@ impl Router {
             Order::ConfigureReplica(partition, config) => {
                 if let Some(mail) = local.replica(&partition) {
                     let image = local.shared.node.directory.image();
-                    let topic = image.topic_by_id(partition.topic);
-                    let min_in_sync = topic.map_or(1, |topic| min_in_sync(&topic.settings));
-                    mail.push(ReplicaEvent::Configure { log: config, min_in_sync });
+                    // Without its topic it is about to be stopped.
+                    if let Some(topic) = image.topic_by_id(partition.topic) {
+                        let replication = Replication::of(&topic.settings, &image);
+                        mail.push(ReplicaEvent::Configure { log: config, replication });
+                    }
                 }
             }
             Order::Accept(accepted) => connection::serve(local, *accepted),

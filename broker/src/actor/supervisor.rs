@@ -1,4 +1,4 @@
-//! Who starts and ends the replicas of this broker.
+//! Who starts and ends the replicas and witnesses of this broker.
 //!
 //! The metadata store says which replicas there shall be; the supervisor opens their logs off the arbiters and hands
 //! each to the arbiter that its name places it on. At the start of the process thousands are opened by threads of their
@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millrace_node::replica::Promises;
-use millrace_raft::ReplicaKey;
+use millrace_raft::Voter;
 use millrace_storage::{Known, Log, LogConfig, LogError, StorageJob, partition_dir};
 use millrace_types::TopicPartition;
 
 use super::arbiter::Local;
 use super::parcel::{Completion, OpenedLog, Order, Parcel};
+use super::witness::NewWitness;
 use crate::shared::Shared;
 
 /// Logs opened by one job of a storage thread, which also reads cold ranges for fetches.
@@ -34,8 +35,8 @@ pub(crate) struct Create {
     pub(crate) partition: TopicPartition,
     /// The settings of its log.
     pub(crate) config: LogConfig,
-    /// The replicas that vote in it at first.
-    pub(crate) voters: Vec<ReplicaKey>,
+    /// Who votes in it at first.
+    pub(crate) voters: Vec<Voter>,
 }
 
 /// Starts and ends replicas.
@@ -98,7 +99,13 @@ impl Supervisor {
         }
     }
 
-    /// Has a replica stopped and its data removed.
+    /// Has a witness started by its arbiter: there is nothing to open.
+    pub(crate) fn witness(&mut self, local: &Local, partition: TopicPartition, voters: Vec<Voter>) {
+        let Remembered { promises, .. } = self.remembered.remove(&partition).unwrap_or_default();
+        order(local, partition, Order::StartWitness(Box::new(NewWitness { partition, promises, voters })));
+    }
+
+    /// Has a replica or a witness stopped and its data removed.
     pub(crate) fn delete(&mut self, local: &Local, partition: TopicPartition) {
         self.remembered.remove(&partition);
         order(local, partition, Order::DeleteReplica(partition));

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use millrace_metadata::BrokerRole;
 use millrace_metadata::config::BrokerConfig;
 use millrace_types::BrokerId;
 
@@ -68,6 +69,17 @@ pub enum MemberRole {
     Broker,
     /// Epochs and offsets only: it votes, and holds no record.
     Witness,
+}
+
+impl MemberRole {
+    /// The same as the metadata log takes it.
+    #[must_use]
+    pub const fn of_log(self) -> BrokerRole {
+        match self {
+            Self::Broker => BrokerRole::Data,
+            Self::Witness => BrokerRole::Witness,
+        }
+    }
 }
 
 /// A broker of the cluster.

@@ -29,6 +29,8 @@ pub(crate) struct Partition {
     leader_epoch: i32,
     /// Its replicas, the preferred leader first.
     replicas: Vec<i32>,
+    /// The broker that votes beside an even number of replicas and holds no record; `null` for none.
+    witness: Option<i32>,
     /// The replicas that are in sync.
     in_sync_replicas: Vec<i32>,
     /// The first offset; `null` while there is no leader.
@@ -57,6 +59,7 @@ pub(crate) async fn list(state: Data<State>, name: Path<String>) -> Result<Json<
             leader: partition.leader_id.0,
             leader_epoch: partition.leader_epoch,
             replicas: partition.replica_nodes.iter().map(|broker| broker.0).collect(),
+            witness: witness(&state, &name, partition.partition_index),
             in_sync_replicas: partition.isr_nodes.iter().map(|broker| broker.0).collect(),
             log_start_offset: earliest.get(&partition.partition_index).copied(),
             high_watermark: latest.get(&partition.partition_index).copied(),
@@ -65,6 +68,13 @@ pub(crate) async fn list(state: Data<State>, name: Path<String>) -> Result<Json<
         .collect();
     partitions.sort_by_key(|partition| partition.partition);
     Ok(Json(partitions))
+}
+
+/// Where the witness of a partition was placed.
+fn witness(state: &State, topic: &str, partition: i32) -> Option<i32> {
+    let image = state.shared.node.directory.image();
+    let witness = image.topic(topic)?.assignment(partition)?.witness?;
+    Some(witness.0)
 }
 
 /// What is damaged of this broker's replica, if it has one.

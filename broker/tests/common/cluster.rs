@@ -34,6 +34,20 @@ impl Cluster {
         Self::start_by(count, topics, settings, |_, _, address| address.to_owned())
     }
 
+    /// Two brokers that hold `topics`, and a third that is their witness.
+    pub fn with_witness(topics: &[Shared<'_>], settings: &[&str]) -> Self {
+        let cluster = Self::begin_by(3, "role = \"witness\"\n", settings, |_, _, address| address.to_owned());
+        // Partitions that are created before it is registered have none.
+        until("the witness is registered", || {
+            let (_, brokers) = cluster.broker(1).json("GET", "/api/v1/brokers", "");
+            brokers.as_array()?.iter().any(|broker| broker["id"] == 3 && broker["host"].is_string()).then_some(())
+        });
+        for (at, topic) in topics.iter().enumerate() {
+            cluster.create(at % 3 + 1, topic, 2);
+        }
+        cluster
+    }
+
     /// The same, where a broker looks for another one at the address that `way` makes of its own.
     pub fn start_by(
         count: usize,
@@ -41,6 +55,15 @@ impl Cluster {
         settings: &[&str],
         way: impl Fn(usize, usize, &str) -> String,
     ) -> Self {
+        let cluster = Self::begin_by(count, "", settings, way);
+        for (at, topic) in topics.iter().enumerate() {
+            cluster.create(at % count + 1, topic, count);
+        }
+        cluster
+    }
+
+    /// Starts brokers, of which the last has these lines in the cluster file as well.
+    fn begin_by(count: usize, last: &str, settings: &[&str], way: impl Fn(usize, usize, &str) -> String) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let clients: Vec<String> = (0..count).map(|_| lasting_address()).collect();
         let peers: Vec<String> = (0..count).map(|_| lasting_address()).collect();
@@ -48,7 +71,7 @@ impl Cluster {
             let seen = |(other, address): (usize, &String)| {
                 (other, if other == id { address.clone() } else { way(id, other, address) })
             };
-            let file = cluster_file(CLUSTER, (1..).zip(&peers).map(seen));
+            let file = cluster_file(CLUSTER, (1..).zip(&peers).map(seen)) + last;
             std::fs::write(root.path().join(format!("{id}.toml")), file).expect("written");
         }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
@@ -57,13 +80,10 @@ impl Cluster {
         for (at, starting) in starting.into_iter().enumerate() {
             cluster.brokers[at] = Some(starting.within(DEADLINE).unwrap_or_else(|starting| starting.give_up()));
         }
-        for (at, topic) in topics.iter().enumerate() {
-            cluster.create(at % count + 1, topic, count);
-        }
         cluster
     }
 
-    /// Creates a topic by asking a broker, with as many replicas as there are brokers.
+    /// Creates a topic by asking a broker.
     pub fn create(&self, by: usize, topic: &Shared<'_>, replicas: usize) {
         let (partitions, replicas) = (i32::try_from(topic.partitions), i16::try_from(replicas));
         let (partitions, replicas) = (partitions.expect("small"), replicas.expect("small"));
@@ -151,6 +171,21 @@ impl Cluster {
         let response = client.call(&request, 12);
         let partition = response.topics.first()?.partitions.get(partition)?;
         usize::try_from(partition.leader_id.0).ok()
+    }
+
+    /// What a broker tells of a topic's partitions.
+    pub fn partitions(&self, id: usize, topic: &str) -> Vec<serde_json::Value> {
+        let (status, partitions) = self.broker(id).json("GET", &format!("/api/v1/topics/{topic}/partitions"), "");
+        assert_eq!(status, 200, "{partitions}");
+        partitions.as_array().expect("a list").clone()
+    }
+
+    /// Waits until a broker says that so many replicas of every partition are in sync.
+    pub fn await_in_sync(&self, id: usize, topic: &str, count: usize) {
+        until("replicas in sync", || {
+            let in_sync = |partition: &serde_json::Value| partition["in_sync_replicas"].as_array().map_or(0, Vec::len);
+            self.partitions(id, topic).iter().all(|partition| in_sync(partition) == count).then_some(())
+        });
     }
 
     /// Whether a broker hears another one.

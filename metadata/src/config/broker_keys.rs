@@ -207,6 +207,13 @@ pub const BROKER_KEYS: &[Key] = &[
         int(1, 100_000),
         "The most idempotent producers one partition remembers; the one that has been idle longest goes first.",
     ),
+    dynamic(
+        "replica.lag.time.max.ms",
+        long(1, 10_000),
+        "How long a replica may be behind the leader before it is in sync no longer, so that no acknowledgement waits for \
+         it. One whose broker is not heard leaves at once.",
+    )
+    .unit(Unit::Millis),
     key(
         "replica.selector.class",
         Kind::Text(None, Valid::OneOf(&[RACK_AWARE_SELECTOR])),
@@ -220,4 +227,11 @@ pub const BROKER_KEYS: &[Key] = &[
     )
     .unit(Unit::Bytes),
     key("storage.flush.threads", int(1, 4), "Threads that flush logs to the disk."),
+    dynamic(
+        "witness.placement",
+        Kind::Text(Some("dedicated"), Valid::OneOf(&["dedicated", "any"])),
+        "Which brokers hold the witnesses of partitions with an even number of replicas: 'dedicated' those with the role \
+         'witness' in 'cluster.file', 'any' also a broker that holds records, if it holds no replica of the partition. \
+         Read when partitions are created. 'any' has been simulated less than what is the default.",
+    ),
 ];

@@ -2,7 +2,8 @@
 
 use super::key::{Key, Kind, Number, Scope, Unit, Update, optional, range};
 use super::topic_keys::{
-    CODECS, GZIP_LEVEL, INDEX_BYTES_MIN, POLICIES, SEGMENT_BYTES_MIN, TIMESTAMP_TYPES, ZSTD_LEVEL,
+    ACK_POLICIES, CODECS, GZIP_LEVEL, INDEX_BYTES_MIN, POLICIES, SEGMENT_BYTES_MIN, TIMESTAMP_TYPES,
+    UNCLEAN_RECOVERIES, ZSTD_LEVEL,
 };
 
 const INT: i64 = i32::MAX as i64;
@@ -33,6 +34,7 @@ const fn int_or_null(min: i64) -> Kind {
 
 /// Every broker key that is a default for topics, sorted by name.
 pub const LOG_KEYS: &[Key] = &[
+    key("ack.policy", Kind::Text(Some("isr"), ACK_POLICIES), "Default of the topic key ack.policy."),
     key("compression.gzip.level", GZIP_LEVEL, "Default of the topic key compression.gzip.level."),
     key("compression.type", Kind::Text(Some("producer"), CODECS), "Default of the topic key compression.type."),
     key("compression.zstd.level", ZSTD_LEVEL, "Default of the topic key compression.zstd.level."),
@@ -97,4 +99,9 @@ pub const LOG_KEYS: &[Key] = &[
         "How long a partition remembers an idempotent producer that writes nothing.",
     )
     .unit(Unit::Millis),
+    key(
+        "unclean.recovery.strategy",
+        Kind::Text(Some("unanimous"), UNCLEAN_RECOVERIES),
+        "Default of the topic key unclean.recovery.strategy.",
+    ),
 ];

@@ -26,7 +26,7 @@ pub use key::{ConfigError, Key, Kind, Number, Scope, Synonym, Unit, Update, Vali
 pub use layers::{Candidate, DynamicConfigs, Layers, Source};
 pub use log_keys::LOG_KEYS;
 pub use markdown::markdown;
-pub use settings::{Compression, Defaults, TimestampType, TopicSettings};
+pub use settings::{AckPolicy, Compression, Defaults, TimestampType, TopicSettings, UncleanRecovery, WitnessPlacement};
 pub use topic_keys::TOPIC_KEYS;
 
 /// The topic key `name`.

@@ -35,6 +35,10 @@ pub struct TopicSettings {
     pub timestamp_type: TimestampType,
     /// Replicas that must hold a record before acks=all is acknowledged.
     pub min_insync_replicas: i32,
+    /// Which further replicas an acknowledgement waits for.
+    pub ack_policy: AckPolicy,
+    /// What is done when too many replicas may have lost what they acknowledged.
+    pub unclean_recovery: UncleanRecovery,
     /// Bytes of a partition before its oldest segments go; -1 for no limit.
     pub retention_bytes: i64,
     /// Milliseconds before a segment goes; -1 for no limit.
@@ -66,6 +70,24 @@ pub enum Compression {
     Zstd,
 }
 
+/// `ack.policy` of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AckPolicy {
+    /// All in-sync replicas hold the record.
+    InSync,
+    /// As many as `min.insync.replicas` do, and a majority.
+    Quorum,
+}
+
+/// `unclean.recovery.strategy` of a topic (KIP-966).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UncleanRecovery {
+    /// All replicas answer, and the one that holds most leads.
+    Unanimous,
+    /// The operator decides.
+    Manual,
+}
+
 /// `message.timestamp.type` of a topic (KIP-32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampType {
@@ -73,6 +95,15 @@ pub enum TimestampType {
     CreateTime,
     /// The broker's time at the append.
     LogAppendTime,
+}
+
+/// `witness.placement`: which brokers hold the witnesses of partitions with an even number of replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WitnessPlacement {
+    /// Those whose role it is.
+    Dedicated,
+    /// Those, and where there is none any other broker without a replica of the partition.
+    Any,
 }
 
 impl TopicSettings {
@@ -98,6 +129,8 @@ impl TopicSettings {
             timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
             timestamp_type: TimestampType::parse(&text("message.timestamp.type")),
             min_insync_replicas: int("min.insync.replicas"),
+            ack_policy: AckPolicy::parse(&text("ack.policy")),
+            unclean_recovery: UncleanRecovery::parse(&text("unclean.recovery.strategy")),
             retention_bytes: long("retention.bytes"),
             retention_ms: long("retention.ms").max(-1),
             segment_bytes: int("segment.bytes"),
@@ -119,6 +152,27 @@ impl Compression {
             "zstd" => Self::Zstd,
             _ => Self::Producer,
         }
+    }
+}
+
+impl AckPolicy {
+    /// The value of a text that has passed the table's check.
+    fn parse(text: &str) -> Self {
+        if text == "quorum" { Self::Quorum } else { Self::InSync }
+    }
+}
+
+impl UncleanRecovery {
+    /// The value of a text that has passed the table's check.
+    fn parse(text: &str) -> Self {
+        if text == "manual" { Self::Manual } else { Self::Unanimous }
+    }
+}
+
+impl WitnessPlacement {
+    /// The value of a text that has passed the table's check.
+    fn parse(text: &str) -> Self {
+        if text == "any" { Self::Any } else { Self::Dedicated }
     }
 }
 
@@ -144,6 +198,10 @@ pub struct Defaults {
     pub offsets_topic_replication_factor: i16,
     /// `segment.bytes` of `__consumer_offsets`.
     pub offsets_topic_segment_bytes: i32,
+    /// Milliseconds an in-sync replica may be behind.
+    pub replica_lag_max_ms: i64,
+    /// Where witnesses go.
+    pub witness_placement: WitnessPlacement,
     /// Milliseconds a partition remembers an idle idempotent producer.
     pub producer_expiration_ms: i64,
     /// Connections of the broker.
@@ -167,6 +225,8 @@ impl Defaults {
             offsets_topic_partitions: int("offsets.topic.num.partitions"),
             offsets_topic_replication_factor: short("offsets.topic.replication.factor"),
             offsets_topic_segment_bytes: int("offsets.topic.segment.bytes"),
+            replica_lag_max_ms: layers.broker_number("replica.lag.time.max.ms"),
+            witness_placement: WitnessPlacement::parse(&layers.broker_value("witness.placement").unwrap_or_default()),
             producer_expiration_ms: layers.broker_number("producer.id.expiration.ms"),
             max_connections: int("max.connections"),
             max_connections_per_ip: int("max.connections.per.ip"),

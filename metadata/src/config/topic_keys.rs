@@ -27,6 +27,11 @@ pub(super) const SEGMENT_BYTES_MIN: i64 = 4096;
 /// The smallest offset index, as in Kafka.
 pub(super) const INDEX_BYTES_MIN: i64 = 4;
 
+/// When the high watermark passes a record.
+pub(super) const ACK_POLICIES: Valid = Valid::OneOf(&["isr", "quorum"]);
+/// What is done when too many replicas may have lost what they acknowledged.
+pub(super) const UNCLEAN_RECOVERIES: Valid = Valid::OneOf(&["unanimous", "manual"]);
+
 /// The level of gzip, and -1 for the library's own.
 pub(super) const GZIP_LEVEL: Kind = Kind::IntOrDefault(Number { default: Some(-1), min: 1, max: 9 });
 /// The level of Zstandard.
@@ -34,6 +39,14 @@ pub(super) const ZSTD_LEVEL: Kind = Kind::Int(Number { default: Some(3), min: -1
 
 /// Every key of a topic, sorted by name.
 pub const TOPIC_KEYS: &[Key] = &[
+    key(
+        "ack.policy",
+        Kind::Text(Some("isr"), ACK_POLICIES),
+        "Which replicas a record that is acknowledged to acks=all waits for, beside a majority and as many as \
+         min.insync.replicas: 'isr' all that are in sync, as in Kafka, 'quorum' no further ones, so that the slowest does \
+         not count.",
+    )
+    .synonyms(&[Synonym { key: "ack.policy", factor: 1 }]),
     key(
         "cleanup.policy",
         Kind::List("delete", POLICIES),
@@ -178,4 +191,12 @@ pub const TOPIC_KEYS: &[Key] = &[
         Synonym { key: "log.roll.ms", factor: 1 },
         Synonym { key: "log.roll.hours", factor: 3_600_000 },
     ]),
+    key(
+        "unclean.recovery.strategy",
+        Kind::Text(Some("unanimous"), UNCLEAN_RECOVERIES),
+        "What follows when so many replicas may have lost acknowledged records that no majority is sure of them: \
+         'unanimous' waits until all of them answer, and who holds most leads; 'manual' waits for the operator, or for \
+         replicas that have lost nothing.",
+    )
+    .synonyms(&[Synonym { key: "unclean.recovery.strategy", factor: 1 }]),
 ];

@@ -11,7 +11,7 @@ use crate::entry::{Change, NewAssignments};
 use crate::image::Image;
 use crate::named::Named;
 use crate::outcome::{CommandResult, ItemError};
-use crate::placement::{Placement, place};
+use crate::placement::{Placement, Witnesses, place};
 use crate::topic::{Assignment, Topic};
 
 pub(super) fn plan(image: &Image, request: CreatePartitions) -> Planned {
@@ -85,15 +85,16 @@ fn manual(
         return Err(ItemError::new(ErrorCode::InvalidReplicaAssignment, text));
     }
     let factor = topic.partitions.first().map(|first| first.replicas.len());
-    let checked = |replicas: &Vec<millrace_types::BrokerId>| {
+    let (witnesses, turn) = (Witnesses::of(image), topic.partitions.len());
+    let checked = |(turn, replicas): (usize, &Vec<millrace_types::BrokerId>)| {
         check_replicas(image, replicas, factor)?;
-        Ok(Assignment::new(replicas.clone()))
+        Ok(witnesses.beside(replicas.clone(), turn))
     };
-    assignments.iter().map(checked).collect()
+    (turn..).zip(assignments).map(checked).collect()
 }
 
 fn placed(image: &Image, topic: &Topic, additional: usize) -> Result<Vec<Assignment>, ItemError> {
-    let (factor, brokers) = (topic.replication_factor(), image.brokers().len());
+    let (factor, brokers) = (topic.replication_factor(), image.data_brokers().count());
     if usize::try_from(factor).unwrap_or(usize::MAX) > brokers {
         return Err(too_few_brokers(factor, brokers));
     }

@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::name::{check_topic_name, is_internal, is_reserved};
 use crate::named::{Colliding, Named};
 use crate::outcome::{CommandResult, CreatedTopic, ItemError, Outcome};
-use crate::placement::{Placement, place};
+use crate::placement::{Placement, Witnesses, place};
 use crate::topic::Assignment;
 use crate::topic_ids::TopicIds;
 
@@ -131,7 +131,7 @@ impl Draft<'_> {
             count => count,
         };
         self.check_size(usize::try_from(partitions).unwrap_or(usize::MAX))?;
-        let brokers = self.image.brokers().len();
+        let brokers = self.image.data_brokers().count();
         if usize::try_from(factor).unwrap_or(usize::MAX) > brokers {
             return Err(too_few_brokers(factor, brokers));
         }
@@ -179,7 +179,8 @@ fn manual(image: &Image, topic: &NewTopic) -> Result<Vec<Assignment>, ItemError>
         let text = "partitions should be a consecutive 0-based integer sequence";
         return Err(ItemError::new(ErrorCode::InvalidReplicaAssignment, text));
     }
-    Ok(chosen.into_values().map(|replicas| Assignment::new(replicas.clone())).collect())
+    let witnesses = Witnesses::of(image);
+    Ok(chosen.into_values().enumerate().map(|(turn, replicas)| witnesses.beside(replicas.clone(), turn)).collect())
 }
 
 /// An identity that no topic of the image has.

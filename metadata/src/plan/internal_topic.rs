@@ -23,7 +23,7 @@ pub(super) fn plan(image: &Image, ids: &mut TopicIds, name: &str) -> Planned {
         return Planned::new(Vec::new(), result);
     }
     let defaults = image.defaults();
-    let factor = match (image.brokers().len(), defaults.offsets_topic_replication_factor) {
+    let factor = match (image.data_brokers().count(), defaults.offsets_topic_replication_factor) {
         (0, _) => return Planned::refused(ErrorCode::InvalidReplicationFactor, "No broker is registered."),
         // A broker alone keeps groups, too. Of several, none may be the only one to have the offsets of all.
         (1, _) => 1,

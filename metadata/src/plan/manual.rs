@@ -16,8 +16,11 @@ pub(super) fn check_replicas(image: &Image, replicas: &[BrokerId], factor: Optio
     let mut sorted = replicas.to_vec();
     sorted.sort_unstable();
     for (at, id) in sorted.iter().enumerate() {
-        if image.broker(*id).is_none() {
+        let Some(broker) = image.broker(*id) else {
             return error(format!("includes broker {id}, but no such broker is registered."));
+        };
+        if !broker.holds_data() {
+            return error(format!("includes broker {id}, which is a witness and holds no records."));
         }
         if at > 0 && sorted.get(at - 1) == Some(id) {
             return error(format!("includes the broker {id} more than once."));

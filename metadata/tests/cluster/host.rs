@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_metadata::log::{Effect, Event, Log, LogOptions, Member, Members};
-use millrace_metadata::{Broker, Endpoint, Entry, Image, Local, Proposer, Replay};
+use millrace_metadata::{Broker, BrokerRole, Endpoint, Entry, Image, Local, Proposer, Replay};
 use millrace_types::{BrokerId, DirectoryId, Instant};
 
 use crate::dice::Dice;
@@ -59,6 +59,7 @@ impl Host {
             endpoints: vec![Endpoint { listener: "PLAINTEXT".to_owned(), host: "h".to_owned(), port: 9092 }],
             directory: DirectoryId::from_u128(self.directory),
             incarnation: self.incarnation,
+            role: BrokerRole::Data,
         }
     }
 

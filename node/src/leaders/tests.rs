@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
-use millrace_metadata::{Broker, Change, Command, Entry as Record, Image, Local, TopicIds, apply, plan};
+use millrace_metadata::{Broker, BrokerRole, Change, Command, Entry as Record, Image, Local, TopicIds, apply, plan};
 use millrace_raft::{Peer, ReplicaKey};
 use millrace_storage::{Disk, FaultPlan, Known, Log, LogConfig, LogView, SimDisk};
 use millrace_types::{BrokerId, DirectoryId, ErrorCode, Instant, LeaderEpoch, TopicId, TopicPartition};
@@ -44,7 +44,14 @@ fn image(broker: i32) -> Image {
         .expect("applies");
     for id in 1..=BROKERS {
         let directory = peer(id).key.directory;
-        let broker = Broker { id: BrokerId(id), rack: None, endpoints: Vec::new(), directory, incarnation: 1 };
+        let broker = Broker {
+            id: BrokerId(id),
+            rack: None,
+            endpoints: Vec::new(),
+            directory,
+            incarnation: 1,
+            role: BrokerRole::Data,
+        };
         let planned = plan(&image, &mut TopicIds::new(1), Command::RegisterBroker(broker));
         apply(&mut image, &planned.entry.expect("an entry")).expect("applies");
     }

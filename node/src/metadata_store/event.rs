@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_metadata::{Command, CommandResult, Image, Proposer};
-use millrace_raft::ReplicaKey;
+use millrace_raft::Voter;
 use millrace_storage::{DiskError, LogConfig};
 use millrace_types::{BrokerId, Instant, TopicPartition};
 
@@ -88,10 +88,17 @@ pub enum MetadataEffect {
         partition: TopicPartition,
         /// The settings of its log.
         config: LogConfig,
-        /// The replicas that vote in it at first, the preferred leader in front.
-        voters: Vec<ReplicaKey>,
+        /// Who votes in it at first, the preferred leader in front.
+        voters: Vec<Voter>,
     },
-    /// Stop a replica and remove its data.
+    /// Start the witness of a partition, which has no log. Nobody waits for a leader that it knows.
+    CreateWitness {
+        /// The partition.
+        partition: TopicPartition,
+        /// Who votes in it at first.
+        voters: Vec<Voter>,
+    },
+    /// Stop a replica or a witness, and remove its data.
     DeleteReplica {
         /// The partition.
         partition: TopicPartition,

@@ -1,19 +1,20 @@
-//! The replicas of this broker follow the image.
+//! The replicas and witnesses of this broker follow the image.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use millrace_metadata::{Assignment, Change, Entry, Image, Topic};
-use millrace_raft::ReplicaKey;
-use millrace_types::{BrokerId, TopicId, TopicPartition};
+use millrace_metadata::{Change, Entry, Image, Topic};
+use millrace_raft::{ReplicaKey, Voter, VoterRole};
+use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 
 use super::event::MetadataEffect;
 use crate::settings::log_config;
 
-/// Starts every replica of `broker`.
+/// Starts every replica and every witness of `broker`.
 pub(super) fn create_all(image: &Image, broker: BrokerId, out: &mut Vec<MetadataEffect>) {
     for topic in image.topics() {
         create(topic, topic.partitions_on(broker), image, out);
+        witness(topic, topic.witnessed_on(broker), image, out);
     }
 }
 
@@ -55,13 +56,16 @@ pub(super) fn follow(
 }
 
 fn follow_topic(before: &Image, after: &Image, id: TopicId, broker: BrokerId, out: &mut Vec<MetadataEffect>) {
-    let had: BTreeSet<TopicPartition> = replicas(before.topic_by_id(id), broker);
-    let has: BTreeSet<TopicPartition> = replicas(after.topic_by_id(id), broker);
-    out.extend(had.difference(&has).map(|partition| MetadataEffect::DeleteReplica { partition: *partition }));
+    let (had, witnessed) = hosted(before.topic_by_id(id), broker);
+    let (has, witnesses) = hosted(after.topic_by_id(id), broker);
+    let gone = had.difference(&has).chain(witnessed.difference(&witnesses));
+    out.extend(gone.map(|partition| MetadataEffect::DeleteReplica { partition: *partition }));
     let Some(topic) = after.topic_by_id(id) else { return };
     create(topic, has.difference(&had).copied(), after, out);
+    witness(topic, witnesses.difference(&witnessed).copied(), after, out);
     let same = before.topic_by_id(id).is_none_or(|old| old.settings == topic.settings)
-        && before.defaults().producer_expiration_ms == after.defaults().producer_expiration_ms;
+        && before.defaults().producer_expiration_ms == after.defaults().producer_expiration_ms
+        && before.defaults().replica_lag_max_ms == after.defaults().replica_lag_max_ms;
     if !same {
         let config = log_config(&topic.settings, after);
         out.extend(
@@ -71,8 +75,23 @@ fn follow_topic(before: &Image, after: &Image, id: TopicId, broker: BrokerId, ou
     }
 }
 
-fn replicas(topic: Option<&Arc<Topic>>, broker: BrokerId) -> BTreeSet<TopicPartition> {
-    topic.into_iter().flat_map(|topic| topic.partitions_on(broker)).collect()
+/// The partitions of a topic that have a replica, and those that have their witness, on `broker`.
+fn hosted(topic: Option<&Arc<Topic>>, broker: BrokerId) -> (BTreeSet<TopicPartition>, BTreeSet<TopicPartition>) {
+    topic.map_or_else(Default::default, |topic| {
+        (topic.partitions_on(broker).collect(), topic.witnessed_on(broker).collect())
+    })
+}
+
+fn witness(
+    topic: &Topic,
+    partitions: impl Iterator<Item = TopicPartition>,
+    image: &Image,
+    out: &mut Vec<MetadataEffect>,
+) {
+    out.extend(partitions.map(|partition| {
+        let voters = voters(topic, partition.partition, image);
+        MetadataEffect::CreateWitness { partition, voters }
+    }));
 }
 
 fn create(
@@ -88,19 +107,19 @@ fn create(
     }));
 }
 
-/// The first voters of a partition: its replicas under the directories that their brokers had when it was created. A single
-/// replica has whatever directory its broker has: there is no other copy.
-fn voters(topic: &Topic, partition: i32, image: &Image) -> Vec<ReplicaKey> {
-    let Some(Assignment { replicas, directories }) = topic.assignment(partition) else { return Vec::new() };
-    if directories.is_empty() {
-        let registered = replicas.iter().filter_map(|id| image.broker(*id));
-        return registered.map(|broker| ReplicaKey { broker: broker.id, directory: broker.directory }).collect();
+/// The first voters of a partition: its replicas and its witness under the directories that their brokers had when it was
+/// created. A single replica has whatever directory its broker has: there is no other copy.
+fn voters(topic: &Topic, partition: i32, image: &Image) -> Vec<Voter> {
+    let Some(assignment) = topic.assignment(partition) else { return Vec::new() };
+    let voter = |(broker, directory): (BrokerId, DirectoryId)| {
+        let role = if assignment.witness == Some(broker) { VoterRole::Witness } else { VoterRole::Data };
+        Voter { key: ReplicaKey { broker, directory }, role }
+    };
+    if assignment.directories.is_empty() {
+        let registered = assignment.hosts().filter_map(|id| image.broker(id));
+        return registered.map(|broker| voter((broker.id, broker.directory))).collect();
     }
-    replicas
-        .iter()
-        .zip(directories)
-        .map(|(broker, directory)| ReplicaKey { broker: *broker, directory: *directory })
-        .collect()
+    assignment.hosts().zip(assignment.directories.iter().copied()).map(voter).collect()
 }
 
 /// Carries out on the replicas of `broker` whatever differs between two images, of which the second came as a snapshot.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::log::Members;
 use millrace_metadata::{
-    Broker, Command, CommandResult, ConfigOperation, ConfigResource, CreatePartitions, CreateTopics, DeleteTopics,
-    Endpoint, Image, ItemError, NewPartitions, NewTopic, ResourceChange, SetConfigs, TopicRef,
+    Broker, BrokerRole, Command, CommandResult, ConfigOperation, ConfigResource, CreatePartitions, CreateTopics,
+    DeleteTopics, Endpoint, Image, ItemError, NewPartitions, NewTopic, ResourceChange, SetConfigs, TopicRef,
 };
 use millrace_storage::{DiskError, JournalOptions};
 use millrace_types::{BrokerId, DirectoryId, ErrorCode, Instant, Now, TopicPartition};
@@ -52,6 +52,7 @@ fn options(seed: u128, incarnation: u64) -> StoreOptions {
             endpoints: vec![Endpoint { listener: "PLAINTEXT".to_owned(), host: "h".to_owned(), port: 9092 }],
             directory: DirectoryId(Uuid::from_u128(5)),
             incarnation,
+            role: BrokerRole::Data,
         },
         members: Members::alone(BrokerId(1)),
         config: BrokerConfig::default(),
@@ -122,6 +123,7 @@ impl Host {
                 assert!(self.replicas.contains(&partition), "configured what is not there");
                 self.configured.push((partition, config.retention_ms));
             }
+            MetadataEffect::CreateWitness { .. } => panic!("a single replica has no witness"),
             MetadataEffect::Answer { to, result } => {
                 self.order.push("answer");
                 self.answers.push((to.token, result));

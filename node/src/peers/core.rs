@@ -196,8 +196,14 @@ impl Peers {
         view.leader().map(|(broker, _epoch)| broker)
     }
 
+    /// Has those fetch again whose leader was asked in vain. What a witness follows nobody but itself knows; it fetches once
+    /// too often.
     fn refetch(&self, broker: BrokerId, lost: Lost, out: &mut Vec<PeersEffect>) {
-        let concerned = |partition: &TopicPartition| lost.covers(*partition) && self.leader(*partition) == Some(broker);
+        let follows = |partition: &TopicPartition| match self.directory.partition(partition) {
+            Some(view) => view.leader().is_some_and(|(leader, _epoch)| leader == broker),
+            None => true,
+        };
+        let concerned = |partition: &TopicPartition| lost.covers(*partition) && follows(partition);
         Self::tell(self.hosted.iter().copied().filter(concerned).collect(), News::Refetch, out);
     }
 

@@ -1,6 +1,6 @@
 //! Two brokers whose sessions are joined by a perfect network, and what replicas are told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -266,6 +266,28 @@ fn who_asks_a_replica_that_is_not_there_is_told_so() {
     assert_eq!(ask(&mut pair, wiped), [], "it is another replica");
     pair.step(1, PeersEvent::Hosted(tp(4)));
     assert_eq!(ask(&mut pair, key(1)), [], "the replica answers for itself");
+}
+
+#[test]
+fn who_follows_the_broker_asks_again_and_so_does_a_witness() {
+    let (mut pair, log) = (Pair::new(), log_view());
+    pair.sides[&1].lead(tp(0), Some(2), 1, &log);
+    pair.sides[&1].lead(tp(1), Some(1), 1, &log);
+    // The third has no log, hence no view: it is a witness.
+    (0..3).for_each(|number| pair.step(1, PeersEvent::Hosted(tp(number))));
+    pair.told();
+    // The first connection is that of the session itself.
+    for link in (4..=pair.links).step_by(2) {
+        for (side, other) in [(1, 2), (2, 1)] {
+            let event = PeerEvent::Closed { connection: link + u64::from(side == 2) };
+            pair.step(side, PeersEvent::Peer { broker: BrokerId(other), event });
+        }
+    }
+    pair.settle();
+    pair.pass(Duration::from_millis(300));
+    let asked = |(to, news): (Vec<TopicPartition>, News)| (news == News::Refetch).then_some(to);
+    let asked: BTreeSet<TopicPartition> = pair.told().into_iter().filter_map(asked).flatten().collect();
+    assert_eq!(asked, BTreeSet::from([tp(0), tp(2)]));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use millrace_raft::{AckPolicy, Effect, Event, FlushMode, Peer, Record, Settings};
+use millrace_raft::{Effect, Event, FlushMode, Peer, Record, Settings};
 use millrace_storage::{LogConfig, QRecord};
 use millrace_types::{Now, Offset, TopicPartition};
 
@@ -14,17 +14,13 @@ use super::mutation::{Mutation, broken};
 use super::promises;
 use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
+use crate::settings::Replication;
 
 /// The settings of the consensus of a topic's partition.
-pub(super) fn settings(log: &LogConfig, min_in_sync: usize, session_timeout: Duration) -> Settings {
+pub(super) fn settings(log: &LogConfig, replication: Replication, session_timeout: Duration) -> Settings {
     let flush = if log.flush_messages <= 1 { FlushMode::Durable } else { FlushMode::PageCache };
-    Settings {
-        ack_policy: AckPolicy::InSync,
-        min_in_sync: min_in_sync.max(1),
-        flush,
-        session_timeout,
-        ..Settings::default()
-    }
+    let Replication { min_in_sync, ack_policy, unclean_recovery, lag_max } = replication;
+    Settings { ack_policy, min_in_sync, flush, unclean_recovery, session_timeout, lag_max, ..Settings::default() }
 }
 
 /// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.

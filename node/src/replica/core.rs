@@ -20,6 +20,7 @@ use super::watchers::Watchers;
 use super::{ReplicaEffect, ReplicaEvent, Room, consensus};
 use crate::core::Core;
 use crate::directory::PartitionView;
+use crate::settings::Replication;
 
 /// What a replica is made of.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ pub struct ReplicaParts {
     pub promises: Promises,
     /// The members of the partition, where the write-ahead store knows none yet.
     pub first: Configuration,
-    /// `min.insync.replicas`.
-    pub min_in_sync: usize,
+    /// What its topic and its broker say about replication.
+    pub replication: Replication,
     /// How often retention is checked (`log.retention.check.interval.ms`).
     pub check_interval: Duration,
     /// How long another broker may be silent (`peer.session.timeout.ms`).
@@ -60,7 +61,7 @@ pub struct Replica {
     pub(super) recovery: Option<Recovery>,
     /// The epochs of the log that the write-ahead store lacks, until the replica starts.
     pub(super) unknown_epochs: bool,
-    pub(super) min_in_sync: usize,
+    pub(super) replication: Replication,
     pub(super) puts: Puts,
     pub(super) cut: Cut,
     /// The offsets that were lost to damage when the log was opened, until they have been fetched again.
@@ -118,7 +119,7 @@ impl Replica {
     pub fn new(parts: ReplicaParts) -> Self {
         let view = Arc::new(PartitionView::new(parts.partition, parts.log.view()));
         let restored = parts.promises.restored(&parts.log, &parts.recovery, parts.first);
-        let settings = consensus::settings(parts.log.config(), parts.min_in_sync, parts.session_timeout);
+        let settings = consensus::settings(parts.log.config(), parts.replication, parts.session_timeout);
         let seed = consensus::seed(parts.partition, parts.me);
         Self {
             partition: parts.partition,
@@ -128,7 +129,7 @@ impl Replica {
             leads: false,
             unknown_epochs: parts.promises.epochs != parts.log.epoch_cache().entries(),
             recovery: Some(parts.recovery),
-            min_in_sync: parts.min_in_sync,
+            replication: parts.replication,
             log: parts.log,
             puts: Puts::default(),
             cut: Cut::None,
@@ -199,7 +200,7 @@ impl Replica {
 
     fn configure(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         if matches!(self.phase, Phase::Opened | Phase::Running | Phase::Stopping) {
-            let settings = consensus::settings(self.log.config(), self.min_in_sync, self.session_timeout);
+            let settings = consensus::settings(self.log.config(), self.replication, self.session_timeout);
             self.tell(now, Event::Configure(settings), out);
         }
     }
@@ -223,9 +224,9 @@ impl Core for Replica {
             ReplicaEvent::CutApplied(done) => self.cut_applied(now, done, out),
             ReplicaEvent::Warmed { token } => self.warmed(token, out),
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
-            ReplicaEvent::Configure { log, min_in_sync } => {
+            ReplicaEvent::Configure { log, replication } => {
                 self.log.set_config(*log);
-                self.min_in_sync = min_in_sync;
+                self.replication = replication;
                 self.configure(now, out);
             }
             ReplicaEvent::Peer { envelope, records } => self.receive(now, *envelope, records, out),

@@ -9,6 +9,7 @@ use millrace_storage::{
 use millrace_types::{BrokerId, Instant, LeaderEpoch, Offset};
 
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
+use crate::settings::Replication;
 
 /// Everything that can happen to a replica.
 #[derive(Debug)]
@@ -60,8 +61,8 @@ pub enum ReplicaEvent {
     Configure {
         /// Those of the log.
         log: Box<LogConfig>,
-        /// `min.insync.replicas`.
-        min_in_sync: usize,
+        /// Those of its replication.
+        replication: Replication,
     },
     /// A message of another replica of the partition came.
     Peer {

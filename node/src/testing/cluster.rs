@@ -20,6 +20,7 @@ use crate::call::{Acks, Caller, PartitionAnswer, PartitionOp, ReplyTo};
 use crate::core::Core;
 use crate::directory::PartitionView;
 use crate::replica::{Replica, ReplicaEffect, ReplicaEvent, Room};
+use crate::settings::Replication;
 use crate::witness::Witness;
 
 /// Silence after which a session is down.
@@ -103,7 +104,8 @@ impl Cluster {
     ) -> Self {
         let role = |at| if witness == Some(at) { VoterRole::Witness } else { VoterRole::Data };
         let voters = (0..brokers).map(|at| Voter { key: key(at), role: role(at) });
-        let membership = Membership { first: Configuration::first(voters.collect()), min_in_sync };
+        let replication = Replication { min_in_sync, ..Replication::default() };
+        let membership = Membership { first: Configuration::first(voters.collect()), replication };
         let node = |at: usize| Node {
             storage: Storage::of(key(at), seed.wrapping_mul(31).wrapping_add(at as u64)),
             replica: None,
@@ -139,6 +141,15 @@ impl Cluster {
         let mut cluster = Self::new(seed, brokers, config, min_in_sync);
         cluster.run_until("a leader", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
         cluster
+    }
+
+    /// Gives every replica, those that start later too, other settings of replication.
+    pub(crate) fn configure(&mut self, replication: Replication) {
+        self.membership.replication = replication;
+        for at in 0..self.nodes.len() {
+            let log = Box::new(self.config.clone());
+            self.step(at, ReplicaEvent::Configure { log, replication });
+        }
     }
 
     /// Starts the process of a broker.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_metadata::{Broker, Command, CreateTopics, Endpoint, NewTopic};
+use millrace_metadata::{Broker, BrokerRole, Command, CreateTopics, Endpoint, NewTopic};
 use millrace_types::{BrokerId, DirectoryId, ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 
 use super::{BROKER, LISTENER, World};
@@ -20,6 +20,7 @@ impl World {
             endpoints: vec![endpoint],
             directory: DirectoryId::from_u128(0xd0 + u128::from(id.unsigned_abs())),
             incarnation: 1,
+            role: BrokerRole::Data,
         };
         self.change(Command::RegisterBroker(broker));
         self.hear(id, true);

@@ -18,6 +18,7 @@ use super::{BROKER, DIRECTORY};
 use crate::call::ConnectionId;
 use crate::connection::ConnectionEvent;
 use crate::replica::{Promises, Replica, ReplicaEvent, ReplicaParts, Room};
+use crate::settings::Replication;
 use crate::witness::Witness;
 
 /// Work for a storage thread.
@@ -57,17 +58,23 @@ pub(crate) struct Storage {
     run: u64,
 }
 
+/// Silence after which a broker is taken for gone.
+const SESSION_TIMEOUT: Duration = Duration::from_millis(400);
+
 /// The members of a partition and what its topic says.
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     pub(crate) first: Configuration,
-    pub(crate) min_in_sync: usize,
+    pub(crate) replication: Replication,
 }
 
 impl Membership {
     /// One voter.
     pub(crate) fn alone(key: ReplicaKey) -> Self {
-        Self { first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]), min_in_sync: 1 }
+        Self {
+            first: Configuration::first(vec![Voter { key, role: VoterRole::Data }]),
+            replication: Replication::default(),
+        }
     }
 }
 
@@ -105,7 +112,7 @@ impl Storage {
     /// A witness among others.
     pub(crate) fn witness(&self, partition: TopicPartition, membership: Membership) -> Witness {
         let state = self.qstate.partition(partition).cloned().unwrap_or_default();
-        Witness::new(partition, self.me(), &Promises::from(&state), membership.first)
+        Witness::new(partition, self.me(), &Promises::from(&state), membership.first, SESSION_TIMEOUT)
     }
 
     /// The same of one replica among others.
@@ -129,9 +136,9 @@ impl Storage {
             me: self.me(),
             promises: Promises::from(&state),
             first: membership.first,
-            min_in_sync: membership.min_in_sync,
+            replication: membership.replication,
             check_interval: Duration::from_secs(300),
-            session_timeout: Duration::from_millis(400),
+            session_timeout: SESSION_TIMEOUT,
             room: Arc::clone(&self.room),
         })
     }

@@ -8,8 +8,8 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Request};
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::{
-    Broker, Change, Command, CommandResult, CreateTopics, Endpoint, Entry, Image, Local, NewTopic, TopicIds, apply,
-    plan,
+    Broker, BrokerRole, Change, Command, CommandResult, CreateTopics, Endpoint, Entry, Image, Local, NewTopic,
+    TopicIds, apply, plan,
 };
 use millrace_storage::{CrashKind, SimDisk};
 use millrace_types::{BrokerId, Instant, Now, TopicId, TopicPartition};
@@ -74,7 +74,14 @@ impl World {
         let genesis = Change::Genesis { cluster_id: "test-cluster".to_owned(), acceptors: Vec::new() };
         apply(&mut image, &Entry::new(vec![genesis])).expect("the first entry");
         let endpoint = Endpoint { listener: LISTENER.to_owned(), host: "broker.test".to_owned(), port: 9092 };
-        let broker = Broker { id: BROKER, rack: None, endpoints: vec![endpoint], directory: DIRECTORY, incarnation: 1 };
+        let broker = Broker {
+            id: BROKER,
+            rack: None,
+            endpoints: vec![endpoint],
+            directory: DIRECTORY,
+            incarnation: 1,
+            role: BrokerRole::Data,
+        };
         command(&mut image, &mut TopicIds::new(1), Command::RegisterBroker(broker));
         let directory = Arc::new(Directory::new(image));
         Self::over(Storage::new(seed), Arc::new(Shared::new(directory, Arc::new(settings), seed)), at_ms(0))

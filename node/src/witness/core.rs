@@ -1,6 +1,7 @@
 //! The core of a witness: what happens is told to the consensus, and what it asks for is carried out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millrace_raft::{Configuration, Effect, Event, FlushMode, Peer, Raft, Settings};
 use millrace_storage::{DiskError, QRecord};
@@ -44,10 +45,17 @@ enum Purpose {
 
 impl Witness {
     /// The witness `me` of a partition. `promises` is what the write-ahead store knows of it, `first` its members where the
-    /// store knows none yet.
+    /// store knows none yet, `session_timeout` how long another broker may be silent (`peer.session.timeout.ms`).
     #[must_use]
-    pub fn new(partition: TopicPartition, me: Peer, promises: &Promises, first: Configuration) -> Self {
-        let raft = Raft::new(me, restored(promises, first), settings(), seed(partition, me));
+    pub fn new(
+        partition: TopicPartition,
+        me: Peer,
+        promises: &Promises,
+        first: Configuration,
+        session_timeout: Duration,
+    ) -> Self {
+        let settings = settings(session_timeout);
+        let raft = Raft::new(me, restored(promises, first), settings, seed(partition, me));
         Self { partition, raft, phase: Phase::Opened, pending: BTreeMap::new(), last_token: 0, timer: Instant::NEVER }
     }
 
@@ -183,6 +191,6 @@ impl Core for Witness {
 }
 
 /// Everything that a witness holds is in the write-ahead store, so it counts when that is durable.
-fn settings() -> Settings {
-    Settings { flush: FlushMode::Durable, ..Settings::default() }
+fn settings(session_timeout: Duration) -> Settings {
+    Settings { flush: FlushMode::Durable, session_timeout, ..Settings::default() }
 }

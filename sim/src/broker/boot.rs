@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::log::{Member, Members};
-use millrace_metadata::{Broker, Endpoint, Image, Local};
+use millrace_metadata::{Broker, BrokerRole, Endpoint, Image, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
 use millrace_node::peer::{LocalBroker, PeerSettings, Remembered as SeenPeer, Start as PeerStart};
 use millrace_node::peers::Peers;
@@ -72,7 +72,14 @@ pub fn host(broker: BrokerId) -> String {
 #[must_use]
 pub fn registration(key: ReplicaKey, incarnation: Incarnation) -> Broker {
     let endpoint = Endpoint { listener: LISTENER.to_owned(), host: host(key.broker), port: 9092 };
-    Broker { id: key.broker, rack: None, endpoints: vec![endpoint], directory: key.directory, incarnation }
+    Broker {
+        id: key.broker,
+        rack: None,
+        endpoints: vec![endpoint],
+        directory: key.directory,
+        incarnation,
+        role: BrokerRole::Data,
+    }
 }
 
 /// Starts a broker.

@@ -11,8 +11,8 @@ use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
 use millrace_node::peer::{Plane, PlaneMessage};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
-use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, ReplyTo, min_in_sync};
-use millrace_raft::{Configuration, ReplicaKey, Voter, VoterRole};
+use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, Replication, ReplyTo};
+use millrace_raft::Configuration;
 use millrace_storage::{BatchHeader, Log, LogError, Recovery};
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
@@ -138,13 +138,16 @@ impl Process {
                     self.opening.insert(partition);
                     self.threads.job(Job::Open(partition, Box::new(config), Box::new(remembered)));
                 }
+                MetadataEffect::CreateWitness { partition, .. } => {
+                    debug_assert!(false, "{partition}: no broker of the simulation holds witnesses");
+                }
                 MetadataEffect::DeleteReplica { partition } => self.delete(port, partition),
                 MetadataEffect::ConfigureReplica { partition, mut config } => {
                     config.open_segments = self.open_segments.clone();
                     config.segment_bytes /= self.segment_divisor;
                     config.initial_segment_bytes /= self.segment_divisor;
-                    let (log, min_in_sync) = (Box::new(config), self.min_in_sync(partition));
-                    let event = Event::Replica(partition, ReplicaEvent::Configure { log, min_in_sync });
+                    let (log, replication) = (Box::new(config), self.replication(partition));
+                    let event = Event::Replica(partition, ReplicaEvent::Configure { log, replication });
                     port.mail(Who::Metadata, Who::Replica(partition), event);
                 }
                 MetadataEffect::Answer { to, result } => self.answer(port, Who::Metadata, to, Answer::Metadata(result)),
@@ -198,8 +201,7 @@ impl Process {
         if self.deleting.contains(&partition) {
             return self.remove(partition);
         }
-        let voter = |key: ReplicaKey| Voter { key, role: VoterRole::Data };
-        let voters = self.voters.remove(&partition).unwrap_or_default().into_iter().map(voter).collect();
+        let voters = self.voters.remove(&partition).unwrap_or_default();
         let core = Replica::new(ReplicaParts {
             partition,
             log,
@@ -207,7 +209,7 @@ impl Process {
             me: self.me,
             promises: remembered.promises.clone(),
             first: Configuration::first(voters),
-            min_in_sync: self.min_in_sync(partition),
+            replication: self.replication(partition),
             check_interval: self.shared.settings.retention_check_interval,
             session_timeout: self.shared.settings.peer_session_timeout,
             room: Arc::clone(&self.room),
@@ -219,9 +221,10 @@ impl Process {
         port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
     }
 
-    fn min_in_sync(&self, partition: TopicPartition) -> usize {
+    fn replication(&self, partition: TopicPartition) -> Replication {
         let image = self.shared.directory.image();
-        image.topic_by_id(partition.topic).map_or(1, |topic| min_in_sync(&topic.settings))
+        let topic = image.topic_by_id(partition.topic);
+        topic.map_or_else(Replication::default, |topic| Replication::of(&topic.settings, &image))
     }
 
     fn replica(&mut self, port: &mut Port<'_>, partition: TopicPartition, event: ReplicaEvent) {

@@ -10,7 +10,7 @@ use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica, Room};
 use millrace_node::{ConnectionId, PartitionView, Shared};
-use millrace_raft::{Peer, Raft, ReplicaKey};
+use millrace_raft::{Peer, Raft, ReplicaKey, Voter};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
 use millrace_types::{BrokerId, Instant, TopicPartition};
 
@@ -77,7 +77,7 @@ pub struct Process {
     /// Who speaks for the replicas here.
     pub(super) me: Peer,
     /// The first voters of partitions whose logs are being opened.
-    pub(super) voters: BTreeMap<TopicPartition, Vec<ReplicaKey>>,
+    pub(super) voters: BTreeMap<TopicPartition, Vec<Voter>>,
     /// The sessions with all other brokers.
     pub(super) peers: Peers,
     /// What is queued for the other brokers.

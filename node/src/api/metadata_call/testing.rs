@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::{Decodable, Request, StrBytes};
-use millrace_metadata::{Broker, Command, Endpoint, Entry, Image, TopicIds, apply, plan};
+use millrace_metadata::{Broker, BrokerRole, Command, Endpoint, Entry, Image, TopicIds, apply, plan};
 use millrace_types::{BrokerId, ErrorCode};
 
 use crate::api::{Context, Resume, Step, Waiting, api};
@@ -55,6 +55,7 @@ impl Admin {
             endpoints: vec![endpoint],
             directory: DIRECTORY,
             incarnation: 1,
+            role: BrokerRole::Data,
         };
         self.world.change(Command::RegisterBroker(broker));
     }

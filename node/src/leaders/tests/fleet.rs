@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
-use millrace_metadata::{Broker, Change, Command, Entry as Record, Image, Local, TopicIds, apply, plan};
+use millrace_metadata::{Broker, BrokerRole, Change, Command, Entry as Record, Image, Local, TopicIds, apply, plan};
 use millrace_raft::{Peer, ReplicaKey};
 use millrace_storage::{CrashKind, LogConfig};
 use millrace_types::{BrokerId, DirectoryId, ErrorCode, Instant, TopicPartition};
@@ -33,8 +33,14 @@ fn image(at: usize) -> Image {
         .expect("applies");
     for of in 0..3 {
         let key = peer(of).key;
-        let broker =
-            Broker { id: key.broker, rack: None, endpoints: Vec::new(), directory: key.directory, incarnation: 1 };
+        let broker = Broker {
+            id: key.broker,
+            rack: None,
+            endpoints: Vec::new(),
+            directory: key.directory,
+            incarnation: 1,
+            role: BrokerRole::Data,
+        };
         let planned = plan(&image, &mut TopicIds::new(1), Command::RegisterBroker(broker));
         apply(&mut image, &planned.entry.expect("an entry")).expect("applies");
     }

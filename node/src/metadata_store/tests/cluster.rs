@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use millrace_metadata::Proposer;
 use millrace_metadata::log::Member;
-use millrace_raft::ReplicaKey;
+use millrace_raft::{ReplicaKey, Voter, VoterRole};
 
 use super::*;
 use crate::metadata_store::SPREAD_WAIT;
@@ -13,7 +13,8 @@ struct Node {
     incarnation: u64,
     store: MetadataStore,
     journal: Vec<Bytes>,
-    replicas: BTreeMap<TopicPartition, Vec<ReplicaKey>>,
+    replicas: BTreeMap<TopicPartition, Vec<Voter>>,
+    witnesses: BTreeMap<TopicPartition, Vec<Voter>>,
     answers: Vec<(u64, CommandResult)>,
     timer: Instant,
     published: usize,
@@ -25,6 +26,8 @@ struct Cluster {
     mail: VecDeque<(i32, MetadataEvent)>,
     /// Brokers whose messages are lost, in both directions.
     silent: BTreeSet<i32>,
+    /// The broker that holds no data, if there is one.
+    witness: Option<i32>,
     now: Now,
     token: u64,
 }
@@ -37,22 +40,24 @@ fn directory(id: i32) -> DirectoryId {
     DirectoryId::from_u128(u128::try_from(id).unwrap() + 100)
 }
 
-fn store(id: i32, incarnation: u64, journal: &[Bytes]) -> MetadataStore {
+fn store(id: i32, incarnation: u64, role: BrokerRole, journal: &[Bytes]) -> MetadataStore {
     let member = Member { host: "h".to_owned(), port: 1 };
     let mut options = options(u128::try_from(id).unwrap() << 64 | u128::from(incarnation), incarnation);
     options.broker.id = BrokerId(id);
     options.broker.directory = directory(id);
+    options.broker.role = role;
     options.members = Members::new((1..=3).map(|id| (BrokerId(id), member.clone())).collect());
     MetadataStore::new(options, journal).unwrap()
 }
 
 impl Cluster {
     /// All have started and hear each other; nothing is founded yet.
-    fn new() -> Self {
+    fn new(witness: Option<i32>) -> Self {
         let mut cluster = Self {
             nodes: BTreeMap::new(),
             mail: VecDeque::new(),
             silent: BTreeSet::new(),
+            witness,
             now: Now::default(),
             token: 0,
         };
@@ -61,19 +66,25 @@ impl Cluster {
     }
 
     fn founded() -> Self {
-        let mut cluster = Self::new();
+        Self::founded_with(None)
+    }
+
+    fn founded_with(witness: Option<i32>) -> Self {
+        let mut cluster = Self::new(witness);
         cluster.pass(2_000);
         assert_eq!(cluster.nodes[&3].store.image().brokers().len(), 3);
         cluster
     }
 
     fn start(&mut self, id: i32, incarnation: u64, journal: Vec<Bytes>) {
-        let store = store(id, incarnation, &journal);
+        let role = if self.witness == Some(id) { BrokerRole::Witness } else { BrokerRole::Data };
+        let store = store(id, incarnation, role, &journal);
         let node = Node {
             incarnation,
             store,
             journal,
             replicas: BTreeMap::new(),
+            witnesses: BTreeMap::new(),
             answers: Vec::new(),
             timer: Instant::NEVER,
             published: 0,
@@ -116,7 +127,11 @@ impl Cluster {
                     assert!(node.replicas.insert(partition, voters).is_none(), "created twice");
                 }
                 MetadataEffect::DeleteReplica { partition } => {
-                    assert!(node.replicas.remove(&partition).is_some(), "deleted what is not there");
+                    let gone = node.replicas.remove(&partition).or_else(|| node.witnesses.remove(&partition));
+                    assert!(gone.is_some(), "deleted what is not there");
+                }
+                MetadataEffect::CreateWitness { partition, voters } => {
+                    assert!(node.witnesses.insert(partition, voters).is_none(), "created twice");
                 }
                 MetadataEffect::ConfigureReplica { .. } => {}
                 MetadataEffect::Answer { to, result } => node.answers.push((to.token, result)),
@@ -169,6 +184,10 @@ impl Cluster {
     }
 }
 
+fn voter(id: i32, role: VoterRole) -> Voter {
+    Voter { key: ReplicaKey { broker: BrokerId(id), directory: directory(id) }, role }
+}
+
 fn topic(name: &str, partitions: i32, replication_factor: i16) -> NewTopic {
     NewTopic { partitions, replication_factor, ..NewTopic::with_defaults(name) }
 }
@@ -187,14 +206,42 @@ fn a_topic_that_one_broker_creates_is_on_all() {
         let known = image.topic("t").expect("every broker knows it");
         for partition in known.partitions_on(BrokerId(*id)) {
             let assigned = &known.assignment(partition.partition).unwrap().replicas;
-            let voters: Vec<ReplicaKey> =
-                assigned.iter().map(|id| ReplicaKey { broker: *id, directory: directory(id.0) }).collect();
+            let voters: Vec<Voter> = assigned.iter().map(|id| voter(id.0, VoterRole::Data)).collect();
             assert_eq!(node.replicas.get(&partition), Some(&voters));
             held += 1;
         }
         assert_eq!(node.replicas.len(), known.partitions_on(BrokerId(*id)).count(), "and nothing else");
     }
     assert_eq!(held, 6);
+}
+
+#[test]
+fn a_witness_is_hosted_where_it_is_placed_until_its_topic_goes() {
+    let mut cluster = Cluster::founded_with(Some(3));
+    let token = cluster.create(3, topic("t", 2, 2));
+    cluster.pass(100);
+    assert!(is_ok(cluster.answer(3, token)), "a witness waits for no leader of its own");
+    let is_whole = |voters: &Vec<Voter>| {
+        let (first, last) = voters.split_at(2);
+        let data: BTreeSet<Voter> = first.iter().copied().collect();
+        data == [1, 2].map(|id| voter(id, VoterRole::Data)).into() && last == [voter(3, VoterRole::Witness)]
+    };
+    let hosted = |cluster: &Cluster| {
+        let both = |node: &Node| [node.replicas.clone(), node.witnesses.clone()];
+        let all: Vec<_> = cluster.nodes.values().flat_map(both).collect();
+        assert!(all.iter().flat_map(BTreeMap::values).all(is_whole), "{all:?}");
+        all.iter().map(BTreeMap::len).collect::<Vec<_>>()
+    };
+    assert_eq!(hosted(&cluster), [2, 0, 2, 0, 0, 2]);
+    let journal = cluster.nodes[&3].journal.clone();
+    cluster.start(3, 2, journal);
+    cluster.pass(1_000);
+    assert_eq!(hosted(&cluster), [2, 0, 2, 0, 0, 2]);
+    assert_eq!(cluster.nodes[&1].store.image().broker(BrokerId(3)).map(Broker::holds_data), Some(false));
+    let topics = vec![TopicRef::Name("t".to_owned())];
+    cluster.send(1, Command::DeleteTopics(DeleteTopics { topics }));
+    cluster.pass(1_500);
+    assert_eq!(hosted(&cluster), [0; 6]);
 }
 
 #[test]

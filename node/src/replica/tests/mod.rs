@@ -9,6 +9,7 @@ mod heal;
 mod leaving;
 mod lifecycle;
 mod peers;
+mod policy;
 mod records;
 mod rot;
 
@@ -21,7 +22,7 @@ use millrace_types::{ErrorCode, Instant, Offset, TopicPartition};
 
 use crate::call::{Acks, Caller, PartitionAnswer, PartitionOp, ReplyTo};
 use crate::replica::ReplicaEvent;
-use crate::settings::log_config;
+use crate::settings::{Replication, log_config};
 use crate::testing::{START_WALL, World, batch};
 
 /// A world with one partition.
@@ -76,7 +77,10 @@ impl Scene {
         self.world.change(Command::SetConfigs(SetConfigs { resources: vec![resource], validate_only: false }));
         let image = self.world.shared.directory.image();
         let config = log_config(&image.topic("t").expect("the topic").settings, &image);
-        self.world.event(self.partition, ReplicaEvent::Configure { log: Box::new(config), min_in_sync: 1 });
+        self.world.event(
+            self.partition,
+            ReplicaEvent::Configure { log: Box::new(config), replication: Replication::default() },
+        );
     }
 
     fn answer(&mut self, token: u64) -> Option<PartitionAnswer> {
