@@ -62,6 +62,32 @@ fn a_dead_address_is_passed_over() {
 }
 
 #[test]
+fn an_address_that_takes_connections_and_says_nothing_is_passed_over() {
+    let mut net = Net::new(&[]);
+    net.stopped = vec![7001, 7002];
+    for seed in 1..6 {
+        let config = ClientConfig::new("x:7001,y:7002,z:7003");
+        let mut machine = Bare(Cluster::new(config, Random::new(seed), 5, true), BTreeMap::new());
+        net.pass(&mut machine, Duration::from_millis(1_050));
+        assert!(!machine.0.metadata.nodes.is_empty(), "seed {seed}: asked after two silence time-outs at the latest");
+    }
+}
+
+#[test]
+fn a_broker_that_halts_before_it_tells_of_others_is_not_waited_for() {
+    let mut net = Net::new(&[]);
+    net.manual = true;
+    let mut machine = bare("x:7001,y:7002");
+    net.run(&mut machine);
+    let asked = net.next();
+    assert!(matches!(asked.request, RequestKind::Metadata(_)));
+    net.stopped = vec![asked.port];
+    net.pass(&mut machine, Duration::from_millis(510));
+    let again = net.next();
+    assert!(matches!(again.request, RequestKind::Metadata(_)) && again.port != asked.port, "{again:?}");
+}
+
+#[test]
 fn without_any_broker_the_last_reason_is_told_in_time() {
     let mut net = Net::new(&[]);
     net.dead = vec![7001];

@@ -57,9 +57,10 @@ impl Cluster {
         own.map(|(_, connection)| connection).any(|connection| self.is_silent(now, connection))
     }
 
-    /// Whether there is no other broker that could be asked.
+    /// Whether there is no other broker that could be asked. Before anything is known of the cluster, and while only one of
+    /// its brokers is, that may be behind another address of the configuration.
     fn is_only(&self) -> bool {
-        self.metadata.nodes.len() < 2
+        self.metadata.nodes.len() < 2 && self.config.bootstrap.len() < 2
     }
 
     fn silent(&self, now: Instant) -> Vec<(ConnectionId, LinkKey)> {
