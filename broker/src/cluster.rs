@@ -1,5 +1,6 @@
 //! What a broker that is not alone starts beside everything else: the sessions with the others, and their sockets.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use millrace_node::Settings;
 use millrace_node::peer::{LocalBroker, PeerSettings, Remembered, Start};
 use millrace_node::peers::Peers;
 use millrace_storage::{BootRecord, DataDir, QState};
-use millrace_types::DirectoryId;
+use millrace_types::{BrokerId, DirectoryId};
 
 use crate::actor::peers::Sessions;
 use crate::config::{Members, PeerAddress};
@@ -28,6 +29,7 @@ pub(crate) struct Identity {
     directory: DirectoryId,
     starts: Vec<Start>,
     seen: Vec<Remembered>,
+    told: BTreeMap<BrokerId, Start>,
 }
 
 impl Identity {
@@ -40,7 +42,16 @@ impl Identity {
             directory: seen.directory,
             start: Start { incarnation: seen.incarnation, nonce: seen.nonce },
         });
-        Self { directory: data_dir.identity().directory_id, starts: boots.map(start).collect(), seen: seen.collect() }
+        let told = qstate.told().map(|told| {
+            let start = Start { incarnation: told.incarnation, nonce: told.nonce };
+            (told.broker, start)
+        });
+        Self {
+            directory: data_dir.identity().directory_id,
+            starts: boots.map(start).collect(),
+            seen: seen.collect(),
+            told: told.collect(),
+        }
     }
 }
 
@@ -69,6 +80,7 @@ pub(crate) fn sessions(shared: &Shared, identity: Identity) -> Option<Sessions> 
         broker: settings.broker_id,
         directory: identity.directory,
         starts: identity.starts,
+        told: identity.told,
         generation: GENERATION,
     };
     let directory = Arc::clone(&shared.node.directory);

@@ -41,7 +41,7 @@ pub use log::{CutDone, CutJob, Truncation};
 pub use poison::Poison;
 pub use producer_state::ProducerSummary;
 pub use qstate::{
-    BootRecord, BootState, Configuration, DecodeError, NewBoot, PartitionState, QRecord, QState, SeenStart,
+    BootRecord, BootState, Configuration, DecodeError, NewBoot, PartitionState, QRecord, QState, SeenStart, ToldStart,
 };
 pub use qstate::{QStateContents, QStateError, Voter, VoterRole};
 pub use record_batch::{BatchError, BatchHeader, BatchLimits, HeaderError, Record, RecordError, RecordIter};

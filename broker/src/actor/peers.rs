@@ -14,7 +14,7 @@ use millrace_node::peers::{Peers, PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Answer, Core};
 use millrace_raft::Peer;
-use millrace_storage::{DiskError, SeenStart};
+use millrace_storage::{DiskError, SeenStart, ToldStart};
 use millrace_types::{Instant, Now, TopicPartition};
 
 use super::arbiter::{CALL_BOUND, Local};
@@ -271,6 +271,9 @@ impl Ports<Charged> for PeersPorts {
                 let Start { incarnation, nonce } = seen.start;
                 let seen = SeenStart { broker: seen.broker, directory: seen.directory, incarnation, nonce };
                 self.local.storage.remember(token, seen);
+            }
+            PeersEffect::Told { broker, start: Start { incarnation, nonce } } => {
+                self.local.storage.told(ToldStart { broker, incarnation, nonce });
             }
             PeersEffect::Tell { partitions, news } => {
                 partitions.into_iter().for_each(|partition| self.for_replica(partition, news.into()));

@@ -13,8 +13,8 @@ use std::time::Duration;
 use metrics::Gauge;
 use millrace_node::Caller;
 use millrace_storage::{
-    CutJob, FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, SeenStart, StorageHandle, StorageJob, UpkeepJob,
-    WarmJob,
+    CutJob, DiskError, FlushJob, FlushWork, PrepareJob, QRecord, QueueFull, SeenStart, StorageHandle, StorageJob,
+    ToldStart, UpkeepJob, WarmJob,
 };
 use millrace_types::TopicPartition;
 use parking_lot::Mutex;
@@ -40,6 +40,7 @@ enum Work {
         token: u64,
         seen: SeenStart,
     },
+    Told(ToldStart),
     /// The job is taken out by the storage thread that runs it; a refused one stays.
     Run(Arc<Mutex<Option<StorageJob>>>),
 }
@@ -73,6 +74,11 @@ impl StoragePort {
     /// Remembers a start of another broker; completes as [`Completion::Remembered`].
     pub(crate) fn remember(self: &Rc<Self>, token: u64, seen: SeenStart) {
         self.submit(Work::Remember { token, seen });
+    }
+
+    /// Notes what another broker remembers; nothing waits for it.
+    pub(crate) fn told(self: &Rc<Self>, told: ToldStart) {
+        self.submit(Work::Told(told));
     }
 
     /// Allocates ahead; completes as [`Completion::Prepared`].
@@ -173,6 +179,14 @@ impl StoragePort {
                 let (token, seen) = (*token, *seen);
                 let done = Box::new(move |result| inbox.complete(Completion::Remembered { token, seen, result }));
                 self.handle.put(vec![QRecord::Seen(seen)], done)
+            }
+            Work::Told(told) => {
+                let done = Box::new(|result: Result<(), DiskError>| {
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "what another broker remembers of this one was not noted");
+                    }
+                });
+                self.handle.put(vec![QRecord::Told(*told)], done)
             }
             Work::Run(job) => {
                 let name = job.lock().as_ref().map_or("job", StorageJob::name);

@@ -77,7 +77,7 @@ impl Peer {
     /// number drawn at random, which spreads the pauses between dials.
     #[must_use]
     pub fn new(
-        local: LocalBroker,
+        mut local: LocalBroker,
         broker: BrokerId,
         seen: impl IntoIterator<Item = Remembered>,
         mut settings: PeerSettings,
@@ -85,6 +85,7 @@ impl Peer {
     ) -> Self {
         settings.shards = settings.shards.clamp(1, MAX_SHARDS);
         settings.frame_messages = settings.frame_messages.min(MAX_MESSAGES);
+        tell_what_is_remembered(&mut local, broker);
         let mut peer = Self {
             memory: Memory::new(broker, seen),
             local,
@@ -251,6 +252,14 @@ impl Peer {
         debug_assert!(self.up || self.links.iter().all(|link| link.open().is_none() && link.queue.is_empty()));
         debug_assert!(self.remote.is_some() || self.links.iter().all(|link| !link.is_greeted()));
     }
+}
+
+/// Puts the start that `broker` is known to remember before the others, if they do not reach back to it: however often this
+/// directory has been started since, the hello tells that start.
+fn tell_what_is_remembered(local: &mut LocalBroker, broker: BrokerId) {
+    let oldest = local.starts.first().map_or(0, |start| start.incarnation);
+    let told = local.told.get(&broker).filter(|told| told.incarnation < oldest);
+    local.starts.splice(..0, told.copied());
 }
 
 impl Core for Peer {

@@ -166,6 +166,8 @@ pub enum PeerEffect {
         /// What.
         message: PlaneMessage,
     },
+    /// Note durably, behind everything else, that the broker remembers this start of the own directory; nothing waits for it.
+    Told(Start),
     /// Messages were lost, and the way is open again: tell the replicas concerned to ask again.
     Refetch(Lost),
     /// The broker has applied this metadata epoch, more than it said before.

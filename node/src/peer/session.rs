@@ -65,6 +65,14 @@ impl Peer {
         self.flush(now, shard, out);
     }
 
+    /// A session that is up says that either side remembers the other's start: the next hello has to tell it.
+    fn note_told(&mut self, out: &mut Vec<PeerEffect>) {
+        let Some(start) = self.local.starts.last().copied() else { return };
+        if self.local.told.insert(self.broker, start) != Some(start) {
+            out.push(PeerEffect::Told(start));
+        }
+    }
+
     fn begin_session(&mut self, now: Instant, out: &mut Vec<PeerEffect>) {
         let Some(remote) = self.remote else { return };
         (self.up, self.heard) = (true, now);
@@ -76,6 +84,7 @@ impl Peer {
             }
         }
         out.push(PeerEffect::SessionUp(self.replica(remote)));
+        self.note_told(out);
     }
 
     /// A connection is gone, or is given up (`close`). What waited for it is lost, in order, and control's loss ends the session.

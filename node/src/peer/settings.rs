@@ -1,5 +1,6 @@
 //! What a session with another broker is tuned by.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_types::{BrokerId, DirectoryId};
@@ -17,6 +18,8 @@ pub struct LocalBroker {
     pub directory: DirectoryId,
     /// The last starts of that directory, the oldest first; the last one is this process, and it is durable.
     pub starts: Vec<Start>,
+    /// The newest start of it that other brokers are known to remember.
+    pub told: BTreeMap<BrokerId, Start>,
     /// Generation of the metadata log.
     pub generation: u32,
 }

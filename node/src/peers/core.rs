@@ -121,6 +121,7 @@ impl Peers {
             PeerEffect::Deliver { from, messages } => self.arrived(now, from, messages, out),
             PeerEffect::Plane { from, message } => out.push(PeersEffect::Plane { from, message }),
             PeerEffect::Refetch(lost) => self.refetch(broker, lost, out),
+            PeerEffect::Told(start) => out.push(PeersEffect::Told { broker, start }),
             PeerEffect::Ahead { epoch, .. } => out.push(PeersEffect::Ahead { broker, epoch }),
             PeerEffect::Refused { by_remote, reason } => out.push(PeersEffect::Refused { broker, by_remote, reason }),
             PeerEffect::Timer(at) => {

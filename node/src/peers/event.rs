@@ -6,7 +6,7 @@ use bytes::Bytes;
 use millrace_raft::{Envelope, Message, Peer as RemotePeer, ReplicaKey};
 use millrace_types::{BrokerId, Instant, TopicPartition};
 
-use crate::peer::{LinkId, PeerEvent, PeerMessage, PlaneMessage, Refusal, Remembered};
+use crate::peer::{LinkId, PeerEvent, PeerMessage, PlaneMessage, Refusal, Remembered, Start};
 use crate::replica::ReplicaEvent;
 use crate::wire::Frame;
 
@@ -130,6 +130,13 @@ pub enum PeersEffect {
         token: u64,
         /// What to remember.
         seen: Remembered,
+    },
+    /// Note durably, behind everything else, that the broker remembers this start of the own directory; nothing waits for it.
+    Told {
+        /// The broker.
+        broker: BrokerId,
+        /// The start.
+        start: Start,
     },
     /// Tell these replicas.
     Tell {

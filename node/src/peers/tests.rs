@@ -62,6 +62,7 @@ impl Side {
             broker: BrokerId(broker),
             directory: directory_of(broker),
             starts: (1..=incarnation).map(|number| Start { incarnation: number, nonce: number }).collect(),
+            told: BTreeMap::new(),
             generation: 0,
         };
         let image = Image::new(Local { broker: Some(BrokerId(broker)), config: BrokerConfig::default() });
@@ -161,6 +162,7 @@ impl Pair {
                     self.mail.push_back((other, PeersEvent::Peer { broker: BrokerId(side), event }));
                 }
                 PeersEffect::Close { .. }
+                | PeersEffect::Told { .. }
                 | PeersEffect::Heard(_)
                 | PeersEffect::Silent(_)
                 | PeersEffect::Ahead { .. } => {}

@@ -15,7 +15,7 @@ use millrace_node::{Directory, Settings, Shared};
 use millrace_raft::{Peer, ReplicaKey};
 use millrace_storage::{
     BootRecord, DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState,
-    SeenStart, SimDisk,
+    SeenStart, SimDisk, ToldStart,
 };
 use millrace_types::{BrokerId, DirectoryId, Incarnation};
 use uuid::Uuid;
@@ -127,6 +127,10 @@ fn registered_as(start: &Start<'_>, incarnation: Incarnation) -> Incarnation {
     incarnation << 4 | u64::from(start.broker.0.unsigned_abs() & 15)
 }
 
+fn told_start(told: ToldStart) -> PeerStart {
+    PeerStart { incarnation: told.incarnation, nonce: told.nonce }
+}
+
 fn sessions(start: &mut Start<'_>, me: Peer, qstate: &QState, directory: &Arc<Directory>) -> Peers {
     let brokers = start.cluster.brokers.clone();
     let seed = if brokers.is_empty() { 0 } else { start.dice.number() };
@@ -138,6 +142,7 @@ fn sessions(start: &mut Start<'_>, me: Peer, qstate: &QState, directory: &Arc<Di
         broker: me.key.broker,
         directory: me.key.directory,
         starts: starts.filter(|boot| boot.directory == me.key.directory).map(start_of).collect(),
+        told: qstate.told().map(|told| (told.broker, told_start(told))).collect(),
         generation: 0,
     };
     let seen = |seen: SeenStart| {

@@ -18,7 +18,8 @@ use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Caller, Shared};
 use millrace_storage::{
     CutDone, CutJob, Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR,
-    PrepareJob, Prepared, QRecord, QState, Recovery, SeenStart, StorageJob, UpkeepJob, Upkept, WarmJob, partition_dir,
+    PrepareJob, Prepared, QRecord, QState, Recovery, SeenStart, StorageJob, ToldStart, UpkeepJob, Upkept, WarmJob,
+    partition_dir,
 };
 use millrace_types::{BrokerId, TopicPartition};
 
@@ -59,6 +60,8 @@ enum Putter {
     Removal(TopicPartition),
     /// The sessions with a broker remember a start of it.
     Sessions(BrokerId, u64),
+    /// What another broker remembers: nobody waits.
+    Nobody,
 }
 
 /// Records for the write-ahead store, and who waits for them.
@@ -155,6 +158,11 @@ impl Threads {
     /// Remembers the start of another broker's directory, for the sessions with it.
     pub(super) fn remember(&mut self, token: u64, seen: SeenStart) {
         self.puts.push_back((Putter::Sessions(seen.broker, token), vec![QRecord::Seen(seen)]));
+    }
+
+    /// Notes what another broker remembers of this one.
+    pub(super) fn told(&mut self, told: ToldStart) {
+        self.puts.push_back((Putter::Nobody, vec![QRecord::Told(told)]));
     }
 
     pub(super) fn forget(&mut self, partition: TopicPartition) {
@@ -362,7 +370,7 @@ impl Process {
                     port.mail(Who::Metadata, Who::Peers, Event::Peers(vec![event]));
                 }
                 // Without what they would remember the sessions do not begin; an operator restarts the broker.
-                Putter::Removal(_) | Putter::Sessions(..) => {}
+                Putter::Removal(_) | Putter::Sessions(..) | Putter::Nobody => {}
             }
         }
     }

@@ -10,7 +10,7 @@ use millrace_node::peers::{PeersEffect, PeersEvent, replica_event};
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Answer, Core};
 use millrace_raft::Peer;
-use millrace_storage::SeenStart;
+use millrace_storage::{SeenStart, ToldStart};
 use millrace_types::TopicPartition;
 
 use super::port::{Event, Port, Who};
@@ -68,6 +68,10 @@ impl Process {
                 let (incarnation, nonce) = (seen.start.incarnation, seen.start.nonce);
                 let seen = SeenStart { broker: seen.broker, directory: seen.directory, incarnation, nonce };
                 self.threads.remember(token, seen);
+            }
+            PeersEffect::Told { broker, start } => {
+                let (incarnation, nonce) = (start.incarnation, start.nonce);
+                self.threads.told(ToldStart { broker, incarnation, nonce });
             }
             PeersEffect::Tell { partitions, news } => {
                 for partition in partitions {

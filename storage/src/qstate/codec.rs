@@ -23,12 +23,13 @@
 //! | 12 Cutting | tp, to i64, epoch i32 |
 //! | 13 Seen | broker i32, directory 16, incarnation u64, nonce u64 |
 //! | 14 WitnessEnd | tp, end i64 |
+//! | 15 Told | broker i32, incarnation u64, nonce u64 |
 
 use millrace_types::{BrokerId, DirectoryId, Offset, TopicId, TopicPartition};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::record::{BootRecord, Configuration, QRecord, SeenStart, Voter, VoterRole};
+use super::record::{BootRecord, Configuration, QRecord, SeenStart, ToldStart, Voter, VoterRole};
 
 const VERSION: u8 = 1;
 const HEAD: usize = 4;
@@ -36,7 +37,7 @@ const HEAD: usize = 4;
 const OPTIONAL: u8 = 128;
 
 /// Names of the kinds, from 1.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "Term",
     "Epoch",
     "Trunc",
@@ -51,6 +52,7 @@ const NAMES: [&str; 14] = [
     "Cutting",
     "Seen",
     "WitnessEnd",
+    "Told",
 ];
 
 /// Why the bytes of a record are refused.
@@ -172,6 +174,11 @@ fn encode_body(record: &QRecord, out: &mut Writer<'_>) -> Result<u8, TooLong> {
             13
         }
         QRecord::WitnessEnd { tp, end } => out.offset(14, *tp, *end),
+        QRecord::Told(told) => {
+            out.bytes(&told.broker.0.to_le_bytes());
+            out.bytes(&told.incarnation.to_le_bytes()).bytes(&told.nonce.to_le_bytes());
+            15
+        }
     })
 }
 
@@ -277,6 +284,10 @@ fn decode_body(kind: u8, body: &mut Reader<'_>) -> Option<QRecord> {
     if kind == 13 {
         let (broker, directory) = (BrokerId(body.i32()?), body.directory()?);
         return Some(QRecord::Seen(SeenStart { broker, directory, incarnation: body.u64()?, nonce: body.u64()? }));
+    }
+    if kind == 15 {
+        let broker = BrokerId(body.i32()?);
+        return Some(QRecord::Told(ToldStart { broker, incarnation: body.u64()?, nonce: body.u64()? }));
     }
     let tp = body.tp()?;
     Some(match kind {

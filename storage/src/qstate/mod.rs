@@ -11,6 +11,6 @@ mod store;
 mod tests;
 
 pub use codec::DecodeError;
-pub use record::{BootRecord, Configuration, QRecord, SeenStart, Voter, VoterRole};
+pub use record::{BootRecord, Configuration, QRecord, SeenStart, ToldStart, Voter, VoterRole};
 pub use state::{BootState, PartitionState};
 pub use store::{NewBoot, QState, QStateContents, QStateError};

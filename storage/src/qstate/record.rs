@@ -64,6 +64,17 @@ pub struct SeenStart {
     pub nonce: u64,
 }
 
+/// The newest start of this directory that another broker is known to remember: the hello to it has to tell that start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ToldStart {
+    /// The other broker.
+    pub broker: BrokerId,
+    /// Number of the start.
+    pub incarnation: Incarnation,
+    /// What was drawn at random for it.
+    pub nonce: u64,
+}
+
 /// A record of the write-ahead store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QRecord {
@@ -163,6 +174,9 @@ pub enum QRecord {
     Boot(BootRecord),
     /// Another broker was heard; durable before anything that it says counts.
     Seen(SeenStart),
+    /// Another broker remembers a start of this directory. Written behind: without it, that broker has to hear of this
+    /// directory again before the start is forgotten here.
+    Told(ToldStart),
 }
 
 impl QRecord {
@@ -182,7 +196,7 @@ impl QRecord {
             | Self::WitnessEnd { tp, .. }
             | Self::Suspect { tp }
             | Self::Forget { tp } => Some(*tp),
-            Self::Boot(_) | Self::Seen(_) => None,
+            Self::Boot(_) | Self::Seen(_) | Self::Told(_) => None,
         }
     }
 }

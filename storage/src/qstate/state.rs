@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use millrace_types::{BrokerId, DirectoryId, LeaderEpoch, Offset, TopicPartition};
 
-use super::record::{BootRecord, Configuration, QRecord, SeenStart};
+use super::record::{BootRecord, Configuration, QRecord, SeenStart, ToldStart};
 use crate::mutation::{Mutation, broken};
 
-/// Starts whose (incarnation, nonce) are kept: what a broker shows its peers (consensus rules, 2.5).
-const BOOTS_KEPT: usize = 8;
+/// Starts whose (incarnation, nonce) are kept: what a broker shows its peers (consensus rules, 2.5), beside the one that
+/// the peer is known to remember.
+pub(super) const BOOTS_KEPT: usize = 32;
 
 /// What is known durably about one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,7 +52,7 @@ pub struct PartitionState {
 pub struct BootState {
     /// This start.
     pub current: BootRecord,
-    /// Earlier ones, oldest first; the last seven of them.
+    /// Earlier ones, oldest first; the last 31 of them.
     pub earlier: Vec<BootRecord>,
 }
 
@@ -71,6 +72,8 @@ pub(super) struct State {
     pub(super) partitions: BTreeMap<TopicPartition, PartitionState>,
     /// The last word about each directory of another broker.
     pub(super) seen: BTreeMap<DirectoryId, SeenStart>,
+    /// What each other broker is known to remember of this directory.
+    pub(super) told: BTreeMap<BrokerId, ToldStart>,
 }
 
 impl State {
@@ -93,6 +96,9 @@ impl State {
             }
             QRecord::Seen(seen) => {
                 self.seen.insert(seen.directory, *seen);
+            }
+            QRecord::Told(told) => {
+                self.told.insert(told.broker, *told);
             }
             QRecord::Term { tp, .. }
             | QRecord::Epoch { tp, .. }
@@ -121,7 +127,9 @@ impl State {
             chosen.flat_map(|(tp, state)| state.records(*tp))
         };
         let seen = self.seen.values().copied().map(QRecord::Seen);
-        boots(before).into_iter().chain(partitions(true)).chain(boots(after)).chain(partitions(false)).chain(seen)
+        let told = self.told.values().copied().map(QRecord::Told);
+        let brokers = seen.chain(told);
+        boots(before).into_iter().chain(partitions(true)).chain(boots(after)).chain(partitions(false)).chain(brokers)
     }
 }
 
@@ -163,7 +171,7 @@ impl PartitionState {
             // An older epoch or configuration than the known one says nothing.
             QRecord::Term { .. } | QRecord::Cfg { .. } => {}
             // These are not about one partition's state.
-            QRecord::Forget { .. } | QRecord::Boot(_) | QRecord::Seen(_) => {}
+            QRecord::Forget { .. } | QRecord::Boot(_) | QRecord::Seen(_) | QRecord::Told(_) => {}
         }
     }
 

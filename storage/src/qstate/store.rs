@@ -14,8 +14,8 @@ use crate::journal::{Journal, JournalError, JournalFlush, JournalOptions, Journa
 use crate::mutation::{Mutation, broken};
 
 use super::codec::{self, DecodeError};
-use super::record::{BootRecord, QRecord, SeenStart};
-use super::state::{BootState, PartitionState, State};
+use super::record::{BootRecord, QRecord, SeenStart, ToldStart};
+use super::state::{BOOTS_KEPT, BootState, PartitionState, State};
 
 /// Name of the journal in its directory.
 const NAME: &str = "qstate";
@@ -117,7 +117,7 @@ impl QState {
         let incarnation = state.boots.last().map_or(1, |known| known.incarnation + 1);
         let NewBoot { directory, boot_id, nonce } = boot;
         let current = BootRecord { directory, incarnation, boot_id, nonce };
-        let earlier = state.boots[state.boots.len().saturating_sub(7)..].to_vec();
+        let earlier = state.boots[state.boots.len().saturating_sub(BOOTS_KEPT - 1)..].to_vec();
         let boot = BootState { current: current.clone(), earlier };
         let mut store = Self { journal, state, boot, report };
         store.put(&[QRecord::Boot(current)])?;
@@ -133,7 +133,7 @@ impl QState {
     /// [`QStateError`].
     pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<QStateContents, QStateError> {
         let (records, report) = Journal::inspect(disk, dir, NAME)?;
-        let State { boots, partitions, seen } = replay(dir, &records)?;
+        let State { boots, partitions, seen, told: _ } = replay(dir, &records)?;
         Ok(QStateContents { boots, partitions, seen: seen.into_values().collect(), report })
     }
 
@@ -228,6 +228,11 @@ impl QState {
     /// Every known partition, in order.
     pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &PartitionState)> {
         self.state.partitions.iter().map(|(tp, state)| (*tp, state))
+    }
+
+    /// What each other broker is known to remember of this directory.
+    pub fn told(&self) -> impl Iterator<Item = ToldStart> {
+        self.state.told.values().copied()
     }
 
     /// The newest start that was seen of each directory of other brokers.

@@ -76,6 +76,9 @@ fn record() -> impl Strategy<Value = QRecord> {
             1 => (any::<i32>(), any::<u128>(), any::<u64>(), any::<u64>()).prop_map(|(broker, dir, incarnation, nonce)| {
                 QRecord::Seen(SeenStart { broker: BrokerId(broker), directory: directory(dir), incarnation, nonce })
             }),
+            1 => (any::<i32>(), any::<u64>(), any::<u64>()).prop_map(|(broker, incarnation, nonce)| {
+                QRecord::Told(ToldStart { broker: BrokerId(broker), incarnation, nonce })
+            }),
         ]
     })
 }
@@ -283,12 +286,12 @@ fn votes_and_configurations_never_go_back() {
 #[test]
 fn each_start_counts_and_remembers_its_predecessors() {
     let disk = disk(1);
-    for nonce in 1..=12_u64 {
+    for nonce in 1..=40_u64 {
         let store = open(&disk, nonce).unwrap();
         let boot = store.boot();
         assert_eq!((boot.current.incarnation, boot.current.nonce), (nonce, nonce));
         let earlier: Vec<_> = boot.earlier.iter().map(|boot| boot.nonce).collect();
-        assert_eq!(earlier, (nonce.saturating_sub(7).max(1)..nonce).collect::<Vec<_>>());
+        assert_eq!(earlier, (nonce.saturating_sub(31).max(1)..nonce).collect::<Vec<_>>());
         assert_eq!(boot.same_boot(), nonce > 1 && nonce % 10 != 0);
     }
 }

@@ -7,8 +7,8 @@ use super::plan::Profile;
 use super::world::{Action, FAULTS_END, World};
 use crate::peer::PeerEvent;
 
-/// More restarts than a hello tells starts would be refused, rightly.
-const RESTARTS_MAX: u64 = 5;
+/// The time of a run has no room for more.
+const RESTARTS_MAX: u64 = 30;
 
 impl World {
     pub(crate) fn fault(&mut self) {

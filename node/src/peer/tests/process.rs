@@ -31,12 +31,17 @@ pub(crate) fn shard(slot: usize, shards: u8) -> u8 {
     if slot % CLASSES == CATCH_UP { shards } else { shard_of(partition(slot), shards) }
 }
 
+/// Starts that a disk keeps, beside the one that the other broker remembers.
+const KEPT: usize = 8;
+
 /// What survives a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     pub(crate) directory: DirectoryId,
     /// Every start, the last one at the end.
     pub(crate) starts: Vec<Start>,
+    /// The start that the other broker is known to remember.
+    pub(crate) told: Option<Start>,
     pub(crate) remembered: BTreeMap<DirectoryId, Start>,
     /// Ghost: the last start with which a session began from this disk.
     pub(crate) accepted: BTreeMap<DirectoryId, Start>,
@@ -85,7 +90,8 @@ impl Process {
             cluster_id: "millrace".to_owned(),
             broker: broker(side),
             directory: store.directory,
-            starts: history[history.len().saturating_sub(8)..].to_vec(),
+            starts: history[history.len().saturating_sub(KEPT)..].to_vec(),
+            told: store.told.map(|start| (broker(1 - side), start)).into_iter().collect(),
             generation: 1,
         };
         let other = broker(1 - side);

@@ -1,5 +1,6 @@
 //! Single cores, event by event.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ fn local(side: usize) -> LocalBroker {
         broker: broker(side),
         directory: DirectoryId::from_u128(KEY + side as u128),
         starts: vec![Start { incarnation: 4, nonce: 40 }],
+        told: BTreeMap::new(),
         generation: 1,
     }
 }
@@ -116,6 +118,7 @@ fn names(effects: &[PeerEffect]) -> Vec<&'static str> {
         PeerEffect::Refused { .. } => "refused",
         PeerEffect::Timer(_) => "timer",
         PeerEffect::Plane { .. } => "plane",
+        PeerEffect::Told(_) => "told",
     };
     effects.iter().map(name).filter(|name| *name != "timer").collect()
 }
@@ -129,7 +132,7 @@ fn who_dials_says_hello_and_answers_only_when_the_other_is_remembered() {
     let frame = hello_frame(&hello(1, 0)).slice(LENGTH_LEN..);
     assert_eq!(names(&story.step(PeerEvent::Frame { connection: 7, frame })), ["remember", "ahead"]);
     let effects = story.step(PeerEvent::Remembered { token: 1 });
-    assert_eq!(names(&effects), ["keepalives", "up", "dial", "dial"]);
+    assert_eq!(names(&effects), ["keepalives", "up", "told", "dial", "dial"]);
 }
 
 #[test]
@@ -139,7 +142,7 @@ fn who_accepts_counts_the_session_from_the_first_frame_behind_its_hello() {
     assert_eq!(names(&effects), ["remember", "ahead"]);
     assert_eq!(names(&story.step(PeerEvent::Remembered { token: 1 })), ["write"]);
     assert_eq!(story.core.status().session, None);
-    assert_eq!(names(&story.hear(7)), ["keepalives", "up"]);
+    assert_eq!(names(&story.hear(7)), ["keepalives", "up", "told"]);
     let held = story.step(PeerEvent::Accepted { connection: 8, hello: hello(0, 1) });
     assert_eq!(names(&held), ["write"], "what is remembered is not put again");
 }
@@ -247,6 +250,37 @@ fn a_later_start_ends_what_the_earlier_one_began() {
     assert!(story.hear(10).is_empty(), "what comes from the earlier start is nobody's");
     let stale = story.step(PeerEvent::Accepted { connection: 31, hello: hello(0, 0) });
     assert!(matches!(frames(&stale)[..], [(31, PeerFrame::HelloRefused(Refusal::Stale { known: 5 }))]));
+}
+
+/// The starts that the side tells in its first hello when `told` of its starts is known to be remembered there.
+fn tells(kept: std::ops::Range<u64>, told: Option<u64>) -> Vec<u64> {
+    let start = |incarnation| Start { incarnation, nonce: incarnation * 10 };
+    let told = told.map(|told| (broker(1), start(told))).into_iter().collect();
+    let local = LocalBroker { starts: kept.map(start).collect(), told, ..local(0) };
+    let core = Peer::new(local, broker(1), [], PeerSettings::default(), 7);
+    let mut story = Story { core, now: 1_000_000 };
+    story.step(PeerEvent::Start);
+    let effects = story.step(PeerEvent::Connected { shard: 0, attempt: 1, connection: 7 });
+    let [(7, PeerFrame::Hello(hello))] = &frames(&effects)[..] else { panic!("{effects:?}") };
+    assert!(hello.is_sound() && hello.starts.iter().all(|start| start.nonce == start.incarnation * 10));
+    hello.starts.iter().map(|start| start.incarnation).collect()
+}
+
+#[test]
+fn a_hello_tells_the_start_that_is_remembered_however_long_ago_it_was() {
+    assert_eq!(tells(90..93, None), [90, 91, 92]);
+    assert_eq!(tells(90..93, Some(3)), [3, 90, 91, 92]);
+    assert_eq!(tells(90..93, Some(91)), [90, 91, 92], "it is among them");
+}
+
+#[test]
+fn what_the_other_remembers_is_noted_once_for_each_start() {
+    let mut story = Story::accepted(PeerSettings::default());
+    story.step(PeerEvent::Closed { connection: 10 });
+    let again = Hello { attempt: 2, ..hello(0, 0) };
+    story.step(PeerEvent::Accepted { connection: 20, hello: again });
+    let effects = story.hear(20);
+    assert!(names(&effects).contains(&"up") && !names(&effects).contains(&"told"), "{effects:?}");
 }
 
 #[test]

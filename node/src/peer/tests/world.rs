@@ -102,7 +102,7 @@ impl World {
     pub(crate) fn format(&mut self) -> usize {
         let directory = DirectoryId::from_u128(0xd000 + self.disks.len() as u128);
         let (remembered, accepted) = (BTreeMap::new(), BTreeMap::new());
-        self.disks.push(Disk { directory, starts: Vec::new(), remembered, accepted });
+        self.disks.push(Disk { directory, starts: Vec::new(), told: None, remembered, accepted });
         self.disks.len() - 1
     }
 
@@ -346,6 +346,10 @@ impl World {
                 let at = (self.now + 1 + self.dice.roll(self.plan.put)).max(self.processes[process].put);
                 self.processes[process].put = at;
                 self.after(at - self.now, Action::Put { process, token, seen });
+            }
+            PeerEffect::Told(start) => {
+                let disk = self.processes[process].disk;
+                self.disks[disk].told = Some(start);
             }
             PeerEffect::SessionUp(_) => {
                 let process = &mut self.processes[process];
