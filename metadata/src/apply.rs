@@ -100,6 +100,10 @@ pub(crate) fn apply_change(image: &mut Image, change: &Change) -> Result<(), App
             register(image, broker);
             Ok(())
         }
+        Change::BrokerStarts(starts) => {
+            image.starts = Arc::new(starts.clone());
+            Ok(())
+        }
         Change::CreateTopic(record) => create_topic(image, record),
         Change::CreatePartitions(added) => create_partitions(image, added),
         Change::DeleteTopic { id } => delete_topic(image, *id),
@@ -133,6 +137,11 @@ fn register(image: &mut Image, broker: &Broker) {
     } else if image.acceptors.iter().any(|acceptor| acceptor.broker == own.broker && *acceptor != own) {
         let replaced = |acceptor: &Acceptor| if acceptor.broker == own.broker { own } else { *acceptor };
         image.acceptors = image.acceptors.iter().map(replaced).collect();
+    }
+    let process = |broker: &Broker| (broker.directory, broker.incarnation);
+    if image.broker(broker.id).map(process) != Some(process(broker)) {
+        let next = image.start_of(broker.id).map_or(1, |last| last + 1);
+        Arc::make_mut(&mut image.starts).insert(broker.id, next.max(broker.incarnation));
     }
     Arc::make_mut(&mut image.brokers).insert(broker.id, broker.clone());
 }
@@ -293,6 +302,27 @@ mod tests {
         let again = Broker { incarnation: 5, ..broker(1) };
         one(&mut image, Change::RegisterBroker(again.clone())).unwrap();
         assert_eq!(image.brokers().values().collect::<Vec<_>>(), [&again]);
+    }
+
+    #[test]
+    fn no_two_starts_of_a_broker_have_one_number() {
+        let mut image = image(1, &[]);
+        let id = BrokerId(1);
+        assert_eq!(image.start_of(id), Some(1));
+        let mut register = |directory: u128, incarnation: u64, rack: Option<&str>| {
+            let directory = millrace_types::DirectoryId::from_u128(directory);
+            let again = Broker { directory, incarnation, rack: rack.map(str::to_owned), ..broker(1) };
+            one(&mut image, Change::RegisterBroker(again)).unwrap();
+            let mut replay = crate::Replay::new(crate::Local::default());
+            crate::snapshot_records(&image).unwrap().iter().for_each(|record| replay.feed(record).unwrap());
+            assert_eq!(replay.finish().unwrap().start_of(id), image.start_of(id), "a snapshot keeps it");
+            image.start_of(id).unwrap()
+        };
+        assert_eq!(register(1, 7, None), 7, "starts that never registered have used theirs");
+        assert_eq!(register(1, 7, Some("r")), 7, "the same process");
+        assert_eq!(register(9, 1, None), 8, "a wiped disk counts anew");
+        assert_eq!(register(9, 2, None), 9);
+        assert_eq!(register(9, 30, None), 30);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Change {
     },
     /// A broker registered or registered again.
     RegisterBroker(Broker),
+    /// Number of each broker's last start, where they are not what the registrations come to; a snapshot tells them.
+    BrokerStarts(BTreeMap<BrokerId, u64>),
     /// A topic came to be.
     CreateTopic(TopicRecord),
     /// Partitions were added to a topic, numbered on from the ones it has.
@@ -240,6 +242,7 @@ impl Change {
                 ("SetAcceptors", to_raw_value(&AcceptorsBody { acceptors: acceptors.clone() })?)
             }
             Self::RegisterBroker(broker) => ("RegisterBroker", to_raw_value(broker)?),
+            Self::BrokerStarts(starts) => ("BrokerStarts", to_raw_value(starts)?),
             Self::CreateTopic(topic) => ("CreateTopic", to_raw_value(topic)?),
             Self::CreatePartitions(added) => ("CreatePartitions", to_raw_value(added)?),
             Self::DeleteTopic { id } => ("DeleteTopic", to_raw_value(&DeleteTopicBody { id: *id })?),
@@ -261,8 +264,8 @@ impl Change {
             _ if self.tells_of_witness() => WITH_WITNESS,
             _ => VERSION,
         };
-        // A release that decides alone needs not know whose proposal an entry is.
-        let required = !matches!(self, Self::Proposed(_));
+        // A release that decides alone needs not know whose proposal an entry is, and one that numbers no starts no numbers.
+        let required = !matches!(self, Self::Proposed(_) | Self::BrokerStarts(_));
         Ok(Envelope { kind: kind.to_owned(), version, min_reader: version, required, body })
     }
 
@@ -295,6 +298,7 @@ impl Change {
             "Proposed" => Self::Proposed(read(&body)?),
             "SetAcceptors" => Self::SetAcceptors { acceptors: read::<AcceptorsBody>(&body)?.acceptors },
             "RegisterBroker" => Self::RegisterBroker(read(&body)?),
+            "BrokerStarts" => Self::BrokerStarts(read(&body)?),
             "CreateTopic" => Self::CreateTopic(read(&body)?),
             "CreatePartitions" => Self::CreatePartitions(read(&body)?),
             "DeleteTopic" => Self::DeleteTopic { id: read::<DeleteTopicBody>(&body)?.id },
@@ -316,11 +320,12 @@ impl Change {
     }
 }
 
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "Genesis",
     "Proposed",
     "SetAcceptors",
     "RegisterBroker",
+    "BrokerStarts",
     "CreateTopic",
     "CreatePartitions",
     "DeleteTopic",
@@ -355,6 +360,7 @@ mod tests {
             Change::SetAcceptors { acceptors: vec![acceptor] },
             Change::RegisterBroker(crate::image::tests::broker(1)),
             Change::RegisterBroker(witness),
+            Change::BrokerStarts(BTreeMap::from([(BrokerId(1), 7)])),
             Change::CreateTopic(TopicRecord {
                 id,
                 name: "t".to_owned(),

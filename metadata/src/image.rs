@@ -37,6 +37,8 @@ pub struct Image {
     pub(crate) acceptors: Arc<[Acceptor]>,
     pub(crate) proposal: Option<Proposal>,
     pub(crate) brokers: Arc<BTreeMap<BrokerId, Broker>>,
+    /// Number of each broker's last start that has registered, over all its directories.
+    pub(crate) starts: Arc<BTreeMap<BrokerId, u64>>,
     by_name: Shards<Named>,
     by_id: Shards<Identified>,
     /// The names that could collide with another one.
@@ -60,6 +62,7 @@ impl Image {
             acceptors: Arc::default(),
             proposal: None,
             brokers: Arc::default(),
+            starts: Arc::default(),
             by_name: Shards::new(),
             by_id: Shards::new(),
             collisions: Shards::new(),
@@ -110,6 +113,13 @@ impl Image {
     #[must_use]
     pub fn broker(&self, id: BrokerId) -> Option<&Broker> {
         self.brokers.get(&id)
+    }
+
+    /// Number of the start of broker `id` that is registered. It grows with each start, whatever directory it is of, and is
+    /// never used twice: an incarnation begins anew with each directory.
+    #[must_use]
+    pub fn start_of(&self, id: BrokerId) -> Option<u64> {
+        self.starts.get(&id).copied()
     }
 
     /// The brokers that replicas are placed on, by id.

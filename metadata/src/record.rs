@@ -6,6 +6,8 @@
 //! `{"cell": {"slot", "promised", "accepted"}}`; the entry of its slot makes it void. Reading a journal is applying what it
 //! holds: recovery and the live path share [`crate::apply_encoded`].
 
+use std::collections::BTreeMap;
+
 use millrace_types::BrokerId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -207,6 +209,9 @@ fn snapshot_changes(image: &Image) -> impl Iterator<Item = Change> {
         (!image.cluster_id.is_empty()).then(|| Change::Genesis { cluster_id: image.cluster_id.clone(), acceptors });
     let proposed = image.proposal.map(Change::Proposed);
     let brokers = image.brokers.values().cloned().map(Change::RegisterBroker);
+    let counted = image.starts.iter().all(|(id, start)| image.broker(*id).is_some_and(|one| one.incarnation == *start));
+    let starts = (!counted).then(|| Change::BrokerStarts(BTreeMap::clone(&image.starts)));
+    let brokers = brokers.chain(starts);
     let configs = &image.configs;
     let all = (!configs.default.is_empty())
         .then(|| Change::SetBrokerConfig { broker: None, overrides: configs.default.clone() });

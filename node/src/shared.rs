@@ -26,7 +26,7 @@ impl Shared {
     #[must_use]
     pub fn new(directory: Arc<Directory>, settings: Arc<Settings>, seed: u64) -> Self {
         let fetch_sessions = FetchSessions::new(settings.max_incremental_fetch_session_cache_slots, seed);
-        let producer_ids = ProducerIds::new(settings.broker_id, settings.incarnation);
+        let producer_ids = ProducerIds::new(settings.broker_id);
         Self { directory, settings, fetch_sessions, producer_ids }
     }
 }

@@ -1,7 +1,8 @@
 //! Changing the members: one voter at a time, beside the log (rule R15; Raft thesis 4, logless reconfiguration).
 
-use crate::configuration::{Change, Configuration, VoterRole};
+use crate::configuration::{Change, Configuration, Voter, VoterRole};
 use crate::effect::{Effect, Record};
+use crate::identity::ReplicaKey;
 use crate::mutation::{Mutation, broken};
 use crate::puts::After;
 use crate::raft::Raft;
@@ -46,8 +47,14 @@ impl Raft {
         any.then_some(ChangeBlocked::Recovering)
     }
 
+    /// Whether the learner holds what is committed and is heard: the leader would give it a vote.
+    #[must_use]
+    pub fn has_caught_up(&self, learner: ReplicaKey) -> bool {
+        self.fits(Change::AddVoter(Voter { key: learner, role: VoterRole::Data }))
+    }
+
     /// Whether the voter durably holds this configuration, and the epoch: the marker proves the latter.
-    fn knows(&self, leader: &Leader, key: crate::ReplicaKey) -> bool {
+    fn knows(&self, leader: &Leader, key: ReplicaKey) -> bool {
         if key == self.me.key {
             return self.own_match().is_some();
         }

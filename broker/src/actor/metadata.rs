@@ -12,7 +12,8 @@ use super::arbiter::Local;
 use super::host::{After, Host, Ports};
 use super::journal_thread::{JournalThread, Persist};
 use super::mail::Mail;
-use super::supervisor::{Create, Supervisor};
+use super::parcel::Order;
+use super::supervisor::{self, Create, Supervisor};
 use super::timers::Fire;
 use crate::metrics::figure;
 
@@ -89,8 +90,12 @@ impl Ports<MetadataStore> for MetadataPorts {
                 node.directory.publish_image(image);
                 self.published = true;
             }
+            MetadataEffect::Registered { start } => node.producer_ids.begin(start),
             MetadataEffect::CreateReplica { partition, config, voters } => {
                 self.created.push(Create { partition, config, voters });
+            }
+            MetadataEffect::RetargetReplica { partition } => {
+                supervisor::order(&self.local, partition, Order::RetargetReplica(partition));
             }
             MetadataEffect::CreateWitness { partition, voters } => {
                 self.supervisor.witness(&self.local, partition, voters);

@@ -69,6 +69,8 @@ pub(crate) enum Order {
     Metadata(Box<MetadataEvent>),
     /// Stop a replica or a witness, and remove what there is of it.
     DeleteReplica(TopicPartition),
+    /// Tell a replica which voters its partition shall have.
+    RetargetReplica(TopicPartition),
     /// Give a replica other settings.
     ConfigureReplica(TopicPartition, Box<LogConfig>),
     /// Serve a client.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::group::GroupEvent;
+use millrace_node::metadata_store::target;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, Replication, log_config};
@@ -60,6 +61,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     }
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
+    retarget(local, partition, &mail);
     let local = Rc::clone(local);
     let ports = ReplicaPorts {
         partition,
@@ -74,6 +76,14 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     };
     let local = Rc::clone(&ports.local);
     Host::start(core, ports, mail, local);
+}
+
+/// Tells a replica which voters the metadata name for its partition.
+pub(super) fn retarget(local: &Local, partition: TopicPartition, mail: &Mail<ReplicaEvent>) {
+    let image = local.shared.node.directory.image();
+    if let Some(topic) = image.topic_by_id(partition.topic) {
+        mail.push(ReplicaEvent::Target(target(topic, partition.partition, &image)));
+    }
 }
 
 /// Stops a replica or a witness; its data goes when it has stopped.

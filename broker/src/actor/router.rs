@@ -109,6 +109,11 @@ impl Router {
             }
             Order::Metadata(event) => local.tell_metadata(*event),
             Order::DeleteReplica(partition) => partition::delete(local, partition),
+            Order::RetargetReplica(partition) => {
+                if let Some(mail) = local.replica(&partition) {
+                    partition::retarget(local, partition, &mail);
+                }
+            }
             Order::ConfigureReplica(partition, config) => {
                 if let Some(mail) = local.replica(&partition) {
                     let image = local.shared.node.directory.image();

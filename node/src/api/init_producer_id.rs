@@ -45,6 +45,6 @@ fn init(cx: &Context<'_>, request: &InitProducerIdRequest) -> Result<(ProducerId
     if named.0 != named.1 {
         return Err(ErrorCode::InvalidRequest);
     }
-    let id = cx.shared.producer_ids.next().ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let id = cx.shared.producer_ids.next()?;
     Ok((id, 0))
 }

@@ -82,6 +82,12 @@ pub enum MetadataEffect {
     },
     /// Publish a newer image: to the directory, and to the settings by [`crate::Settings::refresh`].
     Publish(Arc<Image>),
+    /// This process is registered, and this is the number of its start among those of the broker: what
+    /// [`crate::ProducerIds::begin`] waits for.
+    Registered {
+        /// The number.
+        start: u64,
+    },
     /// Open the log of a partition and start its replica.
     CreateReplica {
         /// The partition.
@@ -109,6 +115,11 @@ pub enum MetadataEffect {
         partition: TopicPartition,
         /// The settings.
         config: LogConfig,
+    },
+    /// The voters of a partition shall be others: [`super::target`] tells whom. Every replica is told when it starts, too.
+    RetargetReplica {
+        /// The partition.
+        partition: TopicPartition,
     },
     /// An answer.
     Answer {

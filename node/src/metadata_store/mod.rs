@@ -14,6 +14,7 @@ mod tests;
 use std::time::Duration;
 
 pub use event::{MetadataEffect, MetadataEvent};
+pub use replicas::target;
 pub use store::{MAX_QUEUED, MetadataStore, StoreOptions};
 
 /// How long an answer waits for the other brokers to have applied what it tells of.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use millrace_metadata::{Change, Entry, Image, Topic};
+use millrace_metadata::{Broker, Change, Entry, Image, Topic};
 use millrace_raft::{ReplicaKey, Voter, VoterRole};
 use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 
@@ -28,12 +28,13 @@ pub(super) fn follow(
 ) {
     let mut touched = BTreeSet::new();
     let mut everything = false;
+    let mut moved = BTreeSet::new();
     for change in entries.iter().flat_map(|entry| &entry.changes) {
         match change {
             Change::Genesis { .. }
             | Change::Proposed(_)
             | Change::SetAcceptors { .. }
-            | Change::RegisterBroker(_)
+            | Change::BrokerStarts(_)
             | Change::SetClientMetrics { .. } => {}
             Change::CreateTopic(topic) => {
                 touched.insert(topic.id);
@@ -45,6 +46,14 @@ pub(super) fn follow(
                 touched.insert(*id);
             }
             Change::SetBrokerConfig { .. } => everything = true,
+            Change::RegisterBroker(registered) => {
+                moved.extend(
+                    before
+                        .broker(registered.id)
+                        .filter(|known| known.directory != registered.directory)
+                        .map(|one| one.id),
+                );
+            }
         }
     }
     if everything {
@@ -52,6 +61,22 @@ pub(super) fn follow(
     }
     for id in touched {
         follow_topic(before, after, id, broker, out);
+    }
+    retarget(after, &moved, broker, out);
+}
+
+/// The replicas here learn that some of those they have beside them are on another directory.
+fn retarget(image: &Image, moved: &BTreeSet<BrokerId>, broker: BrokerId, out: &mut Vec<MetadataEffect>) {
+    if moved.is_empty() {
+        return;
+    }
+    for topic in image.topics() {
+        let concerned = |partition: &TopicPartition| {
+            let assignment = topic.assignment(partition.partition);
+            assignment.is_some_and(|assignment| assignment.hosts().any(|host| moved.contains(&host)))
+        };
+        let partitions = topic.partitions_on(broker).filter(concerned);
+        out.extend(partitions.map(|partition| MetadataEffect::RetargetReplica { partition }));
     }
 }
 
@@ -128,4 +153,20 @@ pub(super) fn follow_snapshot(before: &Image, after: &Image, broker: BrokerId, o
     for id in all {
         follow_topic(before, after, id, broker, out);
     }
+    let is_moved = |known: &&Broker| after.broker(known.id).is_some_and(|now| now.directory != known.directory);
+    let moved = before.brokers().values().filter(is_moved).map(|known| known.id).collect();
+    retarget(after, &moved, broker, out);
+}
+
+/// The voters that a partition shall have: its replicas and its witness under the directories that their brokers have
+/// registered last. Empty when a broker or the partition is not known.
+#[must_use]
+pub fn target(topic: &Topic, partition: i32, image: &Image) -> Vec<Voter> {
+    let Some(assignment) = topic.assignment(partition) else { return Vec::new() };
+    let voter = |host: BrokerId| {
+        let directory = image.broker(host)?.directory;
+        let role = if assignment.witness == Some(host) { VoterRole::Witness } else { VoterRole::Data };
+        Some(Voter { key: ReplicaKey { broker: host, directory }, role })
+    };
+    assignment.hosts().map(voter).collect::<Option<Vec<_>>>().unwrap_or_default()
 }

@@ -54,6 +54,8 @@ pub struct MetadataStore {
     /// Who waits for the answer to which command.
     asked: BTreeMap<u64, ReplyTo>,
     next_ticket: u64,
+    /// Whether the host knows that this process is registered.
+    registered: bool,
     /// Whether the replicas of the start have been created.
     serving: bool,
     spread: Spread,
@@ -84,6 +86,7 @@ impl MetadataStore {
             log: Log::new(LogOptions { cluster_id, broker, members, settings, seed }, restored),
             asked: BTreeMap::new(),
             next_ticket: 0,
+            registered: false,
             serving: false,
             spread: Spread::default(),
             awaited: Awaited::default(),
@@ -195,6 +198,16 @@ impl MetadataStore {
         }
     }
 
+    fn note_registration(&mut self, out: &mut Vec<MetadataEffect>) {
+        if !self.registered
+            && self.log.is_member()
+            && let Some(start) = self.image.start_of(self.broker)
+        {
+            self.registered = true;
+            out.push(MetadataEffect::Registered { start });
+        }
+    }
+
     fn led(&mut self, partition: TopicPartition, out: &mut Vec<MetadataEffect>) {
         self.fresh.remove(&partition);
         self.awaited.led(partition, out);
@@ -297,6 +310,7 @@ impl Core for MetadataStore {
             MetadataEvent::ReplicaLed { partition } => self.led(partition, out),
             MetadataEvent::Timer => self.timer(now, out),
         }
+        self.note_registration(out);
         for (to, result) in self.spread.release(now, self.log.applied_everywhere()) {
             self.await_leaders(now, to, result, out);
         }

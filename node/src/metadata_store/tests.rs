@@ -37,6 +37,8 @@ struct Host {
     starting: BTreeSet<TopicPartition>,
     configured: Vec<(TopicPartition, i64)>,
     answers: Vec<(u64, CommandResult)>,
+    /// The numbers of this start that were told.
+    registered: Vec<u64>,
     timer: Instant,
     next: u64,
     /// The order in which effects came, by their kinds.
@@ -74,6 +76,7 @@ impl Host {
             starting: BTreeSet::new(),
             configured: Vec::new(),
             answers: Vec::new(),
+            registered: Vec::new(),
             timer: Instant::NEVER,
             next: 0,
             order: Vec::new(),
@@ -123,6 +126,8 @@ impl Host {
                 assert!(self.replicas.contains(&partition), "configured what is not there");
                 self.configured.push((partition, config.retention_ms));
             }
+            MetadataEffect::Registered { start } => self.registered.push(start),
+            MetadataEffect::RetargetReplica { .. } => panic!("no directory changes"),
             MetadataEffect::CreateWitness { .. } => panic!("a single replica has no witness"),
             MetadataEffect::Answer { to, result } => {
                 self.order.push("answer");

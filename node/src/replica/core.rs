@@ -10,6 +10,7 @@ use millrace_types::{Instant, Now, Offset, TopicPartition};
 
 use super::cut::Cut;
 use super::early::Early;
+use super::members::Target;
 use super::promises::Promises;
 use super::purgatory::Purgatory;
 use super::puts::Puts;
@@ -67,6 +68,7 @@ pub struct Replica {
     /// The offsets that were lost to damage when the log was opened, until they have been fetched again.
     pub(super) lost: Option<Lost>,
     pub(super) upkeep: Upkeep,
+    pub(super) target: Target,
     /// A log start that is durable, and taken when the cut is done.
     pub(super) start_after_cut: Option<Offset>,
     /// The records of the fetch response that is being received.
@@ -135,6 +137,7 @@ impl Replica {
             cut: Cut::None,
             lost: None,
             upkeep: Upkeep::default(),
+            target: Target::default(),
             start_after_cut: None,
             incoming: None,
             refetch_after_put: false,
@@ -237,6 +240,7 @@ impl Core for Replica {
             ReplicaEvent::Refetch => self.tell_running(now, Event::Refetch, out),
             ReplicaEvent::Hint { leader, epoch } => self.tell_running(now, Event::Hint { leader, epoch }, out),
             ReplicaEvent::Transfer { to } => self.tell_running(now, Event::Transfer { to }, out),
+            ReplicaEvent::Target(voters) => self.target.set(voters),
             ReplicaEvent::Change(change) => self.tell_running(now, Event::Change(change), out),
             ReplicaEvent::Force(members) => self.tell_running(now, Event::Force(members), out),
             ReplicaEvent::Stop => self.stop(now, out),

@@ -1,7 +1,7 @@
 //! What can happen to a replica, and what it asks of its host.
 
 use bytes::Bytes;
-use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey};
+use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey, Voter};
 use millrace_storage::{
     CutDone, CutJob, DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, UpkeepJob, Upkept,
     WarmJob,
@@ -94,6 +94,8 @@ pub enum ReplicaEvent {
         /// To whom.
         to: ReplicaKey,
     },
+    /// These shall be the voters, under the directories that their brokers have registered.
+    Target(Vec<Voter>),
     /// Change the members by one step.
     Change(Change),
     /// The operator gives up a lost majority.

@@ -20,6 +20,7 @@ mod heal;
 mod invariants;
 mod leadership;
 mod lifecycle;
+mod members;
 pub mod mutation;
 mod operations;
 mod promises;

@@ -25,6 +25,7 @@ impl Replica {
             self.advance(out);
             self.publish_leadership(now, out);
         }
+        self.change_members(now, out);
         self.advance(out);
         self.expire(now, out);
         if self.phase == Phase::Running && !self.cut.is_under_way() {
@@ -118,6 +119,7 @@ impl Replica {
         let mut next = produced.min(self.early.deadline()).min(self.puts.deadline());
         if self.is_running() {
             next = next.min(self.raft.deadline()).min(self.refetch_at).min(self.warming.deadline());
+            next = next.min(self.target.again);
         }
         if self.phase == Phase::Running && !self.cut.is_under_way() {
             next = next.min(self.next_check).min(self.upkeep.deadline());

@@ -152,6 +152,25 @@ impl Cluster {
         }
     }
 
+    /// Ends a process, and puts an empty disk in the place of its own.
+    pub(crate) fn wipe(&mut self, at: usize) {
+        self.crash(at, CrashKind::Power);
+        let directory = DirectoryId::from_u128(self.nodes[at].storage.me().key.directory.0.as_u128() + 0x100);
+        let seed = self.dice.roll(u64::MAX);
+        self.nodes[at].storage = Storage::of(ReplicaKey { broker: key(at).broker, directory }, seed);
+    }
+
+    /// Tells every replica that the brokers shall vote under the directories that they have now.
+    pub(crate) fn retarget(&mut self) {
+        let role =
+            |at: usize| if self.membership.first.is_witness(key(at)) { VoterRole::Witness } else { VoterRole::Data };
+        let voter = |at: usize| Voter { key: self.nodes[at].storage.me().key, role: role(at) };
+        let target: Vec<Voter> = (0..self.nodes.len()).map(voter).collect();
+        for at in 0..self.nodes.len() {
+            self.step(at, ReplicaEvent::Target(target.clone()));
+        }
+    }
+
     /// Starts the process of a broker.
     pub(crate) fn start(&mut self, at: usize) {
         let (partition, config, now) = (self.partition, self.config.clone(), self.now);

@@ -84,7 +84,9 @@ impl World {
         };
         command(&mut image, &mut TopicIds::new(1), Command::RegisterBroker(broker));
         let directory = Arc::new(Directory::new(image));
-        Self::over(Storage::new(seed), Arc::new(Shared::new(directory, Arc::new(settings), seed)), at_ms(0))
+        let shared = Shared::new(directory, Arc::new(settings), seed);
+        shared.producer_ids.begin(1);
+        Self::over(Storage::new(seed), Arc::new(shared), at_ms(0))
     }
 
     fn over(storage: Storage, shared: Arc<Shared>, now: Now) -> Self {
@@ -134,7 +136,9 @@ impl World {
         let directory = Arc::new(Directory::new(Image::clone(&image)));
         let config = &image.local().config;
         let settings = Settings::new(config, self.shared.settings.incarnation + 1, "/data".to_owned());
+        let start = settings.incarnation;
         let shared = Shared::new(directory, Arc::new(settings), self.now.instant.as_micros());
+        shared.producer_ids.begin(start);
         let mut next = Self::over(self.storage.crash(kind, damage), Arc::new(shared), self.now);
         next.ids = self.ids.clone();
         let partitions: Vec<_> = image.topics().flat_map(|topic| topic.partitions_on(BROKER)).collect();

@@ -183,6 +183,7 @@ impl Core for Witness {
             | ReplicaEvent::CutApplied(_)
             | ReplicaEvent::Configure { .. }
             | ReplicaEvent::Transfer { .. }
+            | ReplicaEvent::Target(_)
             | ReplicaEvent::Change(_)
             | ReplicaEvent::Stop => {}
         }

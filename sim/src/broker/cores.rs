@@ -127,6 +127,7 @@ impl Process {
                     self.shared.directory.publish_image(image);
                     self.registered = true;
                 }
+                MetadataEffect::Registered { start } => self.shared.producer_ids.begin(start),
                 // The next start makes what came too late.
                 MetadataEffect::CreateReplica { .. } if self.end != End::Serving => {}
                 MetadataEffect::CreateReplica { partition, mut config, voters } => {
@@ -138,6 +139,8 @@ impl Process {
                     self.opening.insert(partition);
                     self.threads.job(Job::Open(partition, Box::new(config), Box::new(remembered)));
                 }
+                // The members of simulated partitions do not change.
+                MetadataEffect::RetargetReplica { .. } => {}
                 MetadataEffect::CreateWitness { partition, .. } => {
                     debug_assert!(false, "{partition}: no broker of the simulation holds witnesses");
                 }

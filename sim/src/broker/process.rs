@@ -10,7 +10,7 @@ use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica, Room};
 use millrace_node::{ConnectionId, PartitionView, Shared};
-use millrace_raft::{Peer, Raft, ReplicaKey, Voter};
+use millrace_raft::{Peer, Raft, Voter};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
 use millrace_types::{BrokerId, Instant, TopicPartition};
 

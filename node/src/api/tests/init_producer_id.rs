@@ -29,7 +29,7 @@ fn ids_are_never_given_twice() {
         }
         world = world.crash(CrashKind::Process);
     }
-    assert_eq!(ids[0], 1 << 44 | 1 << 24, "broker 1, incarnation 1, counter 0");
+    assert_eq!(ids[0], 1 << 44 | 1 << 24, "broker 1, start 1, counter 0");
     assert_eq!(ids[6], 1 << 44 | 2 << 24);
     ids.dedup();
     assert_eq!(ids.len(), 12);

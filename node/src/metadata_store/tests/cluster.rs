@@ -10,7 +10,7 @@ use super::*;
 use crate::metadata_store::SPREAD_WAIT;
 
 struct Node {
-    incarnation: u64,
+    process: Proposer,
     store: MetadataStore,
     journal: Vec<Bytes>,
     replicas: BTreeMap<TopicPartition, Vec<Voter>>,
@@ -18,6 +18,9 @@ struct Node {
     answers: Vec<(u64, CommandResult)>,
     timer: Instant,
     published: usize,
+    /// The numbers of this start that were told.
+    registered: Vec<u64>,
+    retargeted: Vec<TopicPartition>,
 }
 
 /// Brokers 1 to 3, with time and messages in the test's hand.
@@ -32,19 +35,16 @@ struct Cluster {
     token: u64,
 }
 
-fn process(id: i32, incarnation: u64) -> Proposer {
-    Proposer { broker: BrokerId(id), directory: directory(id), incarnation }
-}
-
 fn directory(id: i32) -> DirectoryId {
     DirectoryId::from_u128(u128::try_from(id).unwrap() + 100)
 }
 
-fn store(id: i32, incarnation: u64, role: BrokerRole, journal: &[Bytes]) -> MetadataStore {
+fn store(process: Proposer, role: BrokerRole, journal: &[Bytes]) -> MetadataStore {
+    let (id, incarnation) = (process.broker.0, process.incarnation);
     let member = Member { host: "h".to_owned(), port: 1 };
     let mut options = options(u128::try_from(id).unwrap() << 64 | u128::from(incarnation), incarnation);
     options.broker.id = BrokerId(id);
-    options.broker.directory = directory(id);
+    options.broker.directory = process.directory;
     options.broker.role = role;
     options.members = Members::new((1..=3).map(|id| (BrokerId(id), member.clone())).collect());
     MetadataStore::new(options, journal).unwrap()
@@ -77,25 +77,31 @@ impl Cluster {
     }
 
     fn start(&mut self, id: i32, incarnation: u64, journal: Vec<Bytes>) {
+        self.start_in(directory(id), id, incarnation, journal);
+    }
+
+    fn start_in(&mut self, directory: DirectoryId, id: i32, incarnation: u64, journal: Vec<Bytes>) {
         let role = if self.witness == Some(id) { BrokerRole::Witness } else { BrokerRole::Data };
-        let store = store(id, incarnation, role, &journal);
+        let process = Proposer { broker: BrokerId(id), directory, incarnation };
         let node = Node {
-            incarnation,
-            store,
+            process,
+            store: store(process, role, &journal),
             journal,
             replicas: BTreeMap::new(),
             witnesses: BTreeMap::new(),
             answers: Vec::new(),
             timer: Instant::NEVER,
             published: 0,
+            registered: Vec::new(),
+            retargeted: Vec::new(),
         };
         self.nodes.insert(id, node);
         self.step(id, MetadataEvent::Start);
         let others: Vec<i32> = self.nodes.keys().copied().filter(|other| *other != id).collect();
         for other in others {
-            let there = self.nodes[&other].incarnation;
-            self.step(id, MetadataEvent::BrokerUp(process(other, there)));
-            self.step(other, MetadataEvent::BrokerUp(process(id, incarnation)));
+            let there = self.nodes[&other].process;
+            self.step(id, MetadataEvent::BrokerUp(there));
+            self.step(other, MetadataEvent::BrokerUp(process));
         }
     }
 
@@ -118,10 +124,11 @@ impl Cluster {
                 }
                 MetadataEffect::SendPeer { to, bytes } => {
                     if !self.silent.contains(&id) && !self.silent.contains(&to.0) {
-                        let from = process(id, node.incarnation);
+                        let from = node.process;
                         self.mail.push_back((to.0, MetadataEvent::PeerMessage { from, bytes }));
                     }
                 }
+                MetadataEffect::Registered { start } => node.registered.push(start),
                 MetadataEffect::Publish(_) => node.published += 1,
                 MetadataEffect::CreateReplica { partition, voters, .. } => {
                     assert!(node.replicas.insert(partition, voters).is_none(), "created twice");
@@ -133,6 +140,7 @@ impl Cluster {
                 MetadataEffect::CreateWitness { partition, voters } => {
                     assert!(node.witnesses.insert(partition, voters).is_none(), "created twice");
                 }
+                MetadataEffect::RetargetReplica { partition } => node.retargeted.push(partition),
                 MetadataEffect::ConfigureReplica { .. } => {}
                 MetadataEffect::Answer { to, result } => node.answers.push((to.token, result)),
                 MetadataEffect::Timer(at) => node.timer = at,
@@ -245,6 +253,30 @@ fn a_witness_is_hosted_where_it_is_placed_until_its_topic_goes() {
 }
 
 #[test]
+fn replicas_beside_a_wiped_broker_learn_its_directory() {
+    let mut cluster = Cluster::founded();
+    cluster.create(1, topic("t", 2, 3));
+    cluster.pass(100);
+    let wiped = DirectoryId::from_u128(0x99);
+    cluster.start_in(wiped, 3, 1, Vec::new());
+    cluster.pass(5_000);
+    let image = Arc::clone(cluster.nodes[&1].store.image());
+    let known = image.topic("t").expect("it is there");
+    assert_eq!(image.broker(BrokerId(3)).map(|broker| broker.directory), Some(wiped));
+    let partitions: Vec<TopicPartition> = (0..2).map(|number| TopicPartition::new(known.id, number)).collect();
+    for id in [1, 2] {
+        assert_eq!(cluster.nodes[&id].retargeted, partitions, "of broker {id}");
+    }
+    let there = &cluster.nodes[&3];
+    assert_eq!((there.replicas.keys().copied().collect::<Vec<_>>(), &there.registered[..]), (partitions, &[2][..]));
+    let target: BTreeSet<Voter> = crate::metadata_store::target(known, 0, &image).into_iter().collect();
+    let new = Voter { key: ReplicaKey { broker: BrokerId(3), directory: wiped }, role: VoterRole::Data };
+    assert_eq!(target, BTreeSet::from([voter(1, VoterRole::Data), voter(2, VoterRole::Data), new]));
+    let first: BTreeSet<Voter> = there.replicas.values().flatten().copied().collect();
+    assert!(!first.contains(&new), "it was none of the first");
+}
+
+#[test]
 fn replicas_are_spread_or_chosen_or_too_many() {
     let mut cluster = Cluster::founded();
     let wide = cluster.create(1, topic("wide", 1, 4));
@@ -286,6 +318,7 @@ fn a_restart_without_a_majority_serves_what_is_there() {
     cluster.start(2, 2, journal);
     let node = &cluster.nodes[&2];
     assert_eq!((node.replicas.len(), node.published), (3, 1), "partitions need no registration");
+    assert!(node.registered.is_empty(), "producer ids do");
     let token = cluster.create(2, topic("late", 1, 1));
     cluster.pass(9_000);
     assert!(cluster.answer(2, token).is_none());
@@ -294,4 +327,5 @@ fn a_restart_without_a_majority_serves_what_is_there() {
     cluster.silent.clear();
     cluster.pass(2_000);
     assert_eq!(cluster.nodes[&1].store.image().broker(BrokerId(2)).unwrap().incarnation, 2);
+    assert_eq!(cluster.nodes[&2].registered, [2], "once, and not before");
 }

@@ -11,6 +11,7 @@ mod lifecycle;
 mod peers;
 mod policy;
 mod records;
+mod rejoin;
 mod rot;
 
 use std::collections::BTreeMap;
