@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::ConsumerCore;
 use super::reader::{Stage, corrupt};
 use crate::config::{Isolation, OffsetReset};
+use crate::core::backoff::Backoff;
 use crate::core::cluster::RequestId;
 use crate::error::{ClientError, Result};
 use crate::model::{OffsetSpec, TopicPartition};
