@@ -177,14 +177,15 @@ impl ConsumerCore {
             reader.preferred = Some((row.preferred_read_replica.0, until));
             return;
         }
-        reader.failures = 0;
         reader.high_watermark = row.high_watermark;
         let aborted = row.aborted_transactions.unwrap_or_default();
         let aborted = aborted.into_iter().map(|aborted| (aborted.first_offset, aborted.producer_id.0)).collect();
-        if let Err(error) = reader.fetched(row.records.unwrap_or_default(), aborted) {
-            let offset = reader.next_fetch;
-            let error = corrupt(partition, offset, &error);
-            self.fetch_failed(now, id, partition, error);
+        match reader.fetched(row.records.unwrap_or_default(), aborted) {
+            Ok(()) => reader.failures = 0,
+            Err(error) => {
+                let error = corrupt(partition, reader.next_fetch, &error);
+                self.fetch_failed(now, id, partition, error);
+            }
         }
         self.changed = true;
     }

@@ -132,7 +132,7 @@ impl Reader {
     /// Takes fetched bytes in.
     ///
     /// # Errors
-    /// They begin with something that is no record batch of this place.
+    /// They begin with something that is no record batch of this place, or hold nothing but what lies behind it.
     pub(super) fn fetched(
         &mut self,
         records: Bytes,
@@ -142,6 +142,7 @@ impl Reader {
         let mut batches = VecDeque::new();
         let mut rest = Batches::new(records);
         let mut bad = None;
+        let mut behind = false;
         for batch in rest.by_ref() {
             let batch = match batch.and_then(|batch| self.in_place(batch)) {
                 Ok(batch) => batch,
@@ -154,11 +155,15 @@ impl Reader {
             if batch.header.last_offset() >= self.next_fetch {
                 self.next_fetch = batch.header.last_offset().saturating_add(1);
                 batches.push_back(batch);
+            } else {
+                behind = true;
             }
         }
         if batches.is_empty() {
             let cut_short = (rest.remaining() > 0).then_some(RecordError::Truncated("record batch"));
-            return bad.or(cut_short).map_or(Ok(()), Err);
+            // The next fetch would bring the same, at once and for ever.
+            let behind = behind.then_some(RecordError::Invalid("offset"));
+            return bad.or(cut_short).or(behind).map_or(Ok(()), Err);
         }
         // What comes before a bad batch is good; the next fetch begins with the bad one, and says so.
         aborted.sort_unstable();

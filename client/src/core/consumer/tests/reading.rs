@@ -48,6 +48,25 @@ fn offsets_that_cannot_be_are_refused_and_what_comes_before_them_is_kept() {
 }
 
 #[test]
+fn batches_that_lie_behind_are_an_error_which_is_fetched_again_ever_later() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let mut core = reading(config(), &mut net);
+    // A rotten base offset is under no checksum: the broker takes the batch for the one at 10.
+    for pause in [130, 250, 490] {
+        let sent = net.next();
+        assert_eq!(wanted(&sent), [(0, 10)]);
+        net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, batch(3, &["a"])));
+        assert!(matches!(poll(&mut core, &mut net), Err(ClientError::Corrupt { offset: 10, .. })));
+        net.pass(&mut core, MILLI * (pause / 2));
+        assert!(net.sent.is_empty(), "not at once");
+        net.pass(&mut core, MILLI * (pause / 2));
+    }
+    let sent = net.next();
+    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, batch(10, &["b"])));
+    assert_eq!(values(poll(&mut core, &mut net).expect("mended")), [(10, "b".to_owned())]);
+}
+
+#[test]
 fn fetched_bytes_are_bounded() {
     let mut net = Net::new(&[("t", &[(1, 1)])]);
     let mut config = config();
