@@ -147,6 +147,7 @@ impl Log {
         self.latest_epoch = self.shared.epochs.read().latest();
         self.shared.set_segments(kept.clone());
         self.shared.damage.store(None);
+        self.grown_from = to;
         self.shared.cut_holes(if truncation.reset.is_some() { Offset::MIN } else { to });
         let max_producers = self.config.max_producers;
         CutJob {
