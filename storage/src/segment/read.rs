@@ -139,6 +139,18 @@ impl Segment {
         Some((usize::try_from(position).ok()?, self.base() + i64::from(entry.relative)))
     }
 
+    /// Everything that the segment holds, as far as the file still goes.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or mapped, but for one that is gone.
+    pub(crate) fn held(self: &Arc<Self>) -> Result<Bytes, DiskError> {
+        match self.file() {
+            Ok(file) => file.read(0, usize::try_from(self.used().min(file.len())).unwrap_or(usize::MAX)),
+            Err(error) if error.is_not_found() => Ok(Bytes::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A position at or in front of the batch that holds `offset`; the start while the index is not in memory.
     pub(crate) fn position_of(&self, offset: Offset) -> u64 {
         let content = self.content().read();

@@ -475,6 +475,26 @@ fn a_cut_behind_damage_that_hides_its_place_is_refused() {
     let refused = log.truncate_to(offsets.end - 2).and_then(|truncation| log.apply_truncation(truncation));
     assert!(refused.is_err() && log.is_poisoned(), "{refused:?}");
     assert!(contents(&disk, base)[200..].iter().any(|byte| *byte != 0), "nothing in front of the cut is zeroed");
+    // The next start knows of the cut, and that the log was damaged in front of it.
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let to = offsets.end - 2;
+    let known = Known { flushed: Some(to), cutting: Some((to, 2)), clean: true, ..Known::default() };
+    let (log, recovery) = Log::open(&shared, Path::new(DIR), tp(), config(), &known, now()).unwrap();
+    assert_eq!((log.log_end(), recovery.damaged.map(|rot| rot.offset)), (base, Some(base)));
+}
+
+#[test]
+fn a_cut_where_a_damaged_segment_begins_needs_nothing_of_it() {
+    let (disk, mut log) = written();
+    let (base, _, offsets) = second(&disk, &log);
+    disk.open(&path(base), 0).unwrap().truncate(10).unwrap();
+    let truncation = log.truncate_to(offsets.end).unwrap();
+    log.apply_truncation(truncation).unwrap();
+    let truncation = log.truncate_to(base).unwrap();
+    log.apply_truncation(truncation).unwrap();
+    assert_eq!(log.log_end(), base);
+    log.append_replicated(&batch(base, 1), now()).unwrap();
+    assert_eq!(log.view().read(base, base + 2, 1 << 20, true).unwrap().next, base + 2);
 }
 
 #[test]
