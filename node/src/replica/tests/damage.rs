@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millrace_storage::{CrashKind, Disk, LogConfig, SimDisk, partition_dir};
+use millrace_storage::{CrashKind, Disk, LogConfig, SimDisk, Upkeep, partition_dir};
 use millrace_types::{Instant, Offset};
 
 use crate::call::{Acks, PartitionAnswer};
@@ -218,6 +218,26 @@ fn a_repair_at_the_start_may_be_interrupted_anywhere() {
             }
         }
     }
+}
+
+/// Every replica has lost its last records: that they are gone is said, and counted.
+#[test]
+fn what_no_replica_has_any_more_is_said_to_be_gone() {
+    let upkeep = Upkeep::new(0);
+    let config = LogConfig { upkeep: upkeep.clone(), ..small_segments() };
+    let mut cluster = written_with(14, 14, config);
+    let dir = dir(&cluster);
+    let mut left = 14;
+    for at in 0..3 {
+        left = left.min(*bases(&cluster.nodes[at].storage.disk, &dir).last().expect("an active segment"));
+        cluster.crash_after(at, CrashKind::Power, |disk| hurt(disk, &dir, HARMS[1].2));
+    }
+    (0..3).for_each(|at| cluster.start(at));
+    cluster.run_until("healed", is_healed);
+    assert_eq!(write(&mut cluster, 20), left);
+    let snapshot = upkeep.snapshot();
+    assert_eq!((snapshot.found[0].0, snapshot.repaired[0].0 + snapshot.given_up[0]), (3, 3), "{snapshot:?}");
+    assert!(snapshot.given_up[0] > 0, "{snapshot:?}");
 }
 
 /// A record is on two replicas of three. One of them is damaged, starts, and crashes again when its log is cut: with the
