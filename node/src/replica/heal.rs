@@ -97,7 +97,12 @@ impl Heal {
 impl Replica {
     /// Has the records written that have come, or asks for the next of the damaged ones, if nobody is being asked.
     pub(super) fn ask_for_repair(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
-        while self.upkeep.heals.front().is_some_and(|heal| self.log.rest_of(heal.damage()).is_none() || heal.mend.is_late()) {
+        while self
+            .upkeep
+            .heals
+            .front()
+            .is_some_and(|heal| self.log.rest_of(heal.damage()).is_none() || heal.mend.is_late())
+        {
             if self.upkeep.busy {
                 return;
             }
@@ -174,13 +179,7 @@ impl Replica {
     }
 
     /// Records that were asked for have come, or word that they cannot be had there.
-    pub(super) fn borrowed(
-        &mut self,
-        now: Now,
-        envelope: &Envelope,
-        response: RepairResponse,
-        records: Bytes,
-        ) {
+    pub(super) fn borrowed(&mut self, now: Now, envelope: &Envelope, response: RepairResponse, records: Bytes) {
         let others = self.others().len();
         let is_mine = envelope.to == self.raft.me().key && self.phase == Phase::Running;
         let Some(heal) = self.upkeep.heals.front_mut().filter(|_| is_mine) else { return };

@@ -308,10 +308,11 @@ impl Replica {
             Some((led, since)) if led == leads => Some((led, since)),
             _ => Some((leads, now.instant)),
         };
-        let stalls = damaged && self.upkeep.alone_since.is_none_or(|(led, since)| {
-            let waits = now.instant < since.after(LAST_RESORT) || broken(Mutation::NeverLeadDamaged);
-            if led { self.is_in_the_way(now, since) } else { waits }
-        });
+        let stalls = damaged
+            && self.upkeep.alone_since.is_none_or(|(led, since)| {
+                let waits = now.instant < since.after(LAST_RESORT) || broken(Mutation::NeverLeadDamaged);
+                if led { self.is_in_the_way(now, since) } else { waits }
+            });
         if stalls != self.upkeep.is_stalled {
             self.upkeep.is_stalled = stalls;
             self.tell(now, Event::Stalled(stalls), out);

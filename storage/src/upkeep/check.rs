@@ -114,12 +114,7 @@ pub(crate) fn check(
 
 /// Where the damage at `from` ends: at the first batch behind it that the index knows and that is good. Each repair copies
 /// the segment, so what lies in between is taken for one range.
-fn resume(
-    segment: &Segment,
-    from: u64,
-    end: (u64, Offset),
-    is_good: impl Fn(u64, Offset) -> bool,
-) -> (u64, Offset) {
+fn resume(segment: &Segment, from: u64, end: (u64, Offset), is_good: impl Fn(u64, Offset) -> bool) -> (u64, Offset) {
     let mut at = segment.resume_behind(from, end);
     while at != end && !is_good(at.0, at.1) {
         at = segment.resume_behind(at.0, end);

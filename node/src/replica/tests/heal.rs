@@ -160,7 +160,10 @@ fn rot_of_what_is_not_committed() {
     assert!((8..=base + 2).contains(&committed), "what could be had in front of the damage, at most: {committed}");
     assert_eq!(write(&mut cluster, 20), committed);
     let acked = |token: &u64| matches!(cluster.answers.get(token), Some(PartitionAnswer::Produced { .. }));
-    assert!(pending.iter().filter(|token| acked(token)).count() as Offset <= committed - 8, "others are not acknowledged");
+    assert!(
+        pending.iter().filter(|token| acked(token)).count() as Offset <= committed - 8,
+        "others are not acknowledged"
+    );
     cluster.run_until("healed", is_healed);
     compare(&cluster, usize::try_from(committed).expect("small") + 1);
 }
@@ -176,7 +179,10 @@ fn delete_below(cluster: &mut Cluster, before: Offset) {
     let token = cluster.call(leader, PartitionOp::DeleteRecords { before, deadline: Instant::NEVER });
     cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
     let answer = cluster.answers.remove(&token);
-    assert!(matches!(answer, Some(PartitionAnswer::Deleted { low_watermark }) if low_watermark == before), "{answer:?}");
+    assert!(
+        matches!(answer, Some(PartitionAnswer::Deleted { low_watermark }) if low_watermark == before),
+        "{answer:?}"
+    );
 }
 
 /// The same records have rotted on every replica: what is left is served and goes on, until the operator gives them up.
