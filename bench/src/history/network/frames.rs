@@ -17,10 +17,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::super::draw::Draw;
 use super::{Node, Ways};
 
-/// A tap device puts this much before a frame: `struct virtio_net_hdr`.
+/// A tap device puts this much before a frame: `struct virtio_net_hdr`. It is handed on as it is: it says what the kernel has not computed, as
+/// checksums, and the device at the other end does or waives it.
 const PREFIX_BYTES: usize = 10;
-/// A frame of the largest MTU with its prefix.
-const FRAME_BYTES_MAX: usize = 16 << 10;
+/// A frame with its prefix; the kernel may leave cutting segments to the receiver.
+const FRAME_BYTES_MAX: usize = 128 << 10;
 /// The first bytes of every node's hardware address: locally administered; the last byte is the node.
 const HARDWARE: [u8; 5] = [0x02, 0x4d, 0x52, 0x00, 0x00];
 /// Frames that may wait for their time; what comes above is lost, as in any full queue.
@@ -104,18 +105,16 @@ impl Port {
             let Ok(count) = reader.read(&mut buffer) else { continue };
             let Some(to) = buffer.get(PREFIX_BYTES..count).and_then(receiver) else { continue };
             number += 1;
-            self.pass(to, number, &mut buffer[..count]);
+            self.pass(to, number, &buffer[..count]);
         }
     }
 
-    fn pass(&mut self, to: Node, number: u64, frame: &mut [u8]) {
+    fn pass(&mut self, to: Node, number: u64, frame: &[u8]) {
         let way = self.ways.get(self.node, to);
         let parts = 1_000_000;
         if way.is_cut || (self.draw.below(parts) as f64) < way.loss * parts as f64 {
             return;
         }
-        // What the sender's device said of checksums is done: the kernel finished them for a device that asks for nothing.
-        frame[..PREFIX_BYTES].fill(0);
         if way.delay.is_zero() {
             write(&self.ends, to, frame);
         } else {
