@@ -58,6 +58,7 @@ impl Cluster {
         let settings = [
             // Damage is to be found while the run lasts.
             "log.scrub.bytes.per.second=33554432",
+            "log.retention.check.interval.ms=1000",
             "offsets.topic.num.partitions=4",
             "min.insync.replicas=2",
         ];
@@ -222,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_metric_is_summed_over_its_labels() {
-        let text = "# TYPE a_total counter\na_total{cause=\"start\"} 2\na_total{cause=\"scrub\"} 3\na_total_bytes 50\nb 1\n";
+        let text =
+            "# TYPE a_total counter\na_total{cause=\"start\"} 2\na_total{cause=\"scrub\"} 3\na_total_bytes 50\nb 1\n";
         assert_eq!((metric(text, "a_total"), metric(text, "b"), metric(text, "c")), (5, 1, 0));
     }
 }

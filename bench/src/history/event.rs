@@ -95,7 +95,7 @@ pub(crate) enum Op {
     },
     /// The process's clients are gone and others take their place.
     Crash,
-    /// Something is done to the cluster, or undone.
+    /// Something is done to the cluster from its invocation until it is over; what is noted in between tells more of it.
     Fault {
         /// What.
         what: String,
@@ -162,7 +162,7 @@ mod tests {
             (Phase::Info, Op::Commit { group: "g".to_owned(), offsets: BTreeMap::from([(key(), 5)]) }),
             (Phase::Invoke, Op::Committed { group: "g".to_owned(), offsets: BTreeMap::new() }),
             (Phase::Ok, Op::Crash),
-            (Phase::Ok, Op::Fault { what: "kill 1".to_owned() }),
+            (Phase::Invoke, Op::Fault { what: "kill 1".to_owned() }),
             (Phase::Ok, Op::Drain),
         ];
         let event = |(at, (phase, op))| Event { process: 2, at, phase, op, error: None };

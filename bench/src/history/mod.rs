@@ -44,8 +44,7 @@ fn again(options: &Check) -> Result<(), BenchError> {
 }
 
 fn checked(file: &Path, stale: Duration) -> Result<Findings, BenchError> {
-    let failed =
-        |source| BenchError::Io { address: file.display().to_string(), operation: "read the history", source };
+    let failed = |source| BenchError::Io { address: file.display().to_string(), operation: "read the history", source };
     let events = event::read(BufReader::new(File::open(file).map_err(failed)?)).map_err(failed)?;
     Ok(check::check(&events, u64::try_from(stale.as_nanos()).unwrap_or(u64::MAX)))
 }

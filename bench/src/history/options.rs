@@ -9,6 +9,9 @@ use serde::Serialize;
 use super::faults::Kind;
 use super::network::Between;
 
+/// A leader that does not hear a majority resigns after 1.5 times `peer.session.timeout.ms`, whose default is 400.
+const STALE_MS: &str = "600";
+
 /// Histories of client processes: made under faults, and checked.
 #[derive(Debug, Args)]
 pub(crate) struct History {
@@ -32,7 +35,7 @@ pub(crate) struct Check {
     /// The history: lines of JSON.
     pub(crate) file: PathBuf,
     /// How many milliseconds an answer about ends or committed offsets may be behind; see `history run`.
-    #[arg(long, default_value = "0", value_parser = crate::cli::millis)]
+    #[arg(long, default_value = STALE_MS, value_parser = crate::cli::millis)]
     pub(crate) stale: Duration,
     /// Anomalies that are told of each kind.
     #[arg(long, default_value_t = 10)]
@@ -79,8 +82,8 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(4_096..))]
     pub(crate) segment_bytes: u32,
     /// How many milliseconds an answer about ends or committed offsets may be behind what was acknowledged or told elsewhere: a leader that
-    /// was halted or cut off answers from what it knows until it notices. 0 for not at all.
-    #[arg(long, default_value = "0", value_parser = crate::cli::millis)]
+    /// is cut off answers from what it knows until it notices. 0 for not at all.
+    #[arg(long, default_value = STALE_MS, value_parser = crate::cli::millis)]
     #[serde(skip)]
     pub(crate) stale: Duration,
     /// Where the history is written; beside the brokers' data when left out.

@@ -81,8 +81,10 @@ pub(crate) fn print_findings(findings: &Findings, show: usize) {
         counts.ops, counts.sent, counts.acknowledged, counts.unknown, counts.refused, counts.read, counts.commits
     );
     println!(
-        "longest time without an acknowledgement: {} ms, of a partition {} ms",
-        counts.longest_gap_ms, counts.longest_partition_gap_ms
+        "longest time without an acknowledgement: {} ms (meanwhile: {}), of a partition {} ms",
+        counts.longest_gap_ms,
+        counts.longest_gap_faults.join(", "),
+        counts.longest_partition_gap_ms
     );
     for (kind, count) in findings.by_kind() {
         println!("{kind:?}: {count}");

@@ -88,7 +88,8 @@ impl<'a> Groups<'a> {
             let read = self.read.get(&(*group, *key));
             for (offset, _) in partition.at.range(..committed) {
                 if !read.is_some_and(|read| read.contains(offset)) {
-                    let what = format!("group {group} has committed {committed}, and no member was given offset {offset}");
+                    let what =
+                        format!("group {group} has committed {committed}, and no member was given offset {offset}");
                     found.push(anomaly(Kind::GroupSkip, key, what));
                 }
             }

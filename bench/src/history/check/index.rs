@@ -69,6 +69,8 @@ pub(super) struct Index {
     pub(super) sends: Vec<SendOp>,
     pub(super) is_drained: bool,
     pub(super) counts: Counts,
+    /// Faults from when to when.
+    faults: Vec<(u64, u64, String)>,
 }
 
 impl Index {
@@ -88,7 +90,9 @@ impl Index {
     fn add(&mut self, event: &Event) {
         // A poll is an operation when it ends: it is written down in one line.
         let is_operation = match event.op {
-            Op::Send { .. } | Op::Ends { .. } | Op::Commit { .. } | Op::Committed { .. } => event.phase == Phase::Invoke,
+            Op::Send { .. } | Op::Ends { .. } | Op::Commit { .. } | Op::Committed { .. } => {
+                event.phase == Phase::Invoke
+            }
             Op::Poll { .. } => event.phase != Phase::Invoke,
             Op::Assign { .. } | Op::Subscribe { .. } | Op::Crash => true,
             Op::Rebalance { .. } | Op::Fault { .. } | Op::Drain => false,
@@ -111,6 +115,13 @@ impl Index {
             (Op::Rebalance { .. }, _) => self.counts.rebalances += 1,
             (Op::Commit { .. }, Phase::Ok) => self.counts.commits += 1,
             (Op::Drain, Phase::Ok) => self.is_drained = true,
+            (Op::Fault { what }, Phase::Invoke) => self.faults.push((event.at, u64::MAX, what.clone())),
+            (Op::Fault { what }, Phase::Ok) => {
+                let begun = self.faults.iter_mut().rev().find(|(_, _, begun)| begun == what);
+                if let Some((_, until, _)) = begun {
+                    *until = event.at;
+                }
+            }
             _ => {}
         }
     }
@@ -152,10 +163,14 @@ impl Index {
         let times = |partition: &Partition| partition.acknowledged.iter().map(|(at, _)| *at).collect::<Vec<u64>>();
         let mut all: Vec<u64> = self.partitions.values().flat_map(times).collect();
         all.sort_unstable();
-        let longest = |times: &[u64]| times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0) / 1_000_000;
-        counts.longest_gap_ms = longest(&all);
-        let of_partitions = self.partitions.values().map(|partition| longest(&times(partition)));
-        counts.longest_partition_gap_ms = of_partitions.max().unwrap_or(0);
+        let longest =
+            |times: &[u64]| times.windows(2).map(|pair| (pair[1] - pair[0], pair[0])).max().unwrap_or_default();
+        let (gap, since) = longest(&all);
+        counts.longest_gap_ms = gap / 1_000_000;
+        let meanwhile = self.faults.iter().filter(|(from, until, _)| *from < since + gap && *until > since);
+        counts.longest_gap_faults = meanwhile.map(|(_, _, what)| what.clone()).collect();
+        let of_partitions = self.partitions.values().map(|partition| longest(&times(partition)).0);
+        counts.longest_partition_gap_ms = of_partitions.max().unwrap_or(0) / 1_000_000;
     }
 }
 

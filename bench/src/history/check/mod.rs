@@ -93,7 +93,9 @@ pub(crate) struct Counts {
     pub(crate) commits: u64,
     /// The longest time between two acknowledgements anywhere, in milliseconds.
     pub(crate) longest_gap_ms: u64,
-    /// The same among the records of one partition.
+    /// The faults that were under way in that time.
+    pub(crate) longest_gap_faults: Vec<String>,
+    /// The longest time among the acknowledgements of one partition.
     pub(crate) longest_partition_gap_ms: u64,
 }
 

@@ -43,14 +43,7 @@ pub(super) fn order(events: &[Event], index: &Index, found: &mut Vec<Anomaly>) {
     }
 }
 
-fn poll(
-    process: u32,
-    key: &str,
-    partition: &Partition,
-    last: Option<i64>,
-    offsets: &[i64],
-    found: &mut Vec<Anomaly>,
-) {
+fn poll(process: u32, key: &str, partition: &Partition, last: Option<i64>, offsets: &[i64], found: &mut Vec<Anomaly>) {
     if let (Some(last), Some(first)) = (last, offsets.first()) {
         let kinds = [Kind::NonmonotonicPoll, Kind::PollSkip];
         step(process, key, partition, (last, *first), kinds, found);

@@ -46,7 +46,8 @@ pub(super) fn realtime(index: &Index, found: &mut Vec<Anomaly>) {
         let Outcome::Acknowledged { offset, .. } = record.outcome else { continue };
         let before = highest.get(record.key.as_str()).and_then(|highest| highest.before(record.invoked));
         if let Some(before) = before.filter(|before| *before >= offset) {
-            let what = format!("value {value} is at {offset}, though offset {before} was acknowledged before it was sent");
+            let what =
+                format!("value {value} is at {offset}, though offset {before} was acknowledged before it was sent");
             found.push(anomaly(Kind::RealtimeOrder, &record.key, what));
         }
     }

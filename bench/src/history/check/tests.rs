@@ -281,11 +281,17 @@ fn what_happened_is_counted() {
 
 #[test]
 fn the_longest_times_without_an_acknowledgement_are_told() {
-    let mut history = three();
-    let moments = [0, 10, 20, 30, 40, 95];
+    let fault = |what: &str| Op::Fault { what: what.to_owned() };
+    let begun = |history: History, what| history.push(1_000, Phase::Invoke, fault(what));
+    let over = |history: History, what| history.push(1_000, Phase::Ok, fault(what));
+    let history = over(begun(three(), "before"), "before");
+    let mut history = over(begun(begun(history, "kill"), "later"), "kill");
+    let moments = [0, 10, 20, 30, 40, 95, 5, 25, 50, 96, 60];
     for (event, ms) in history.0.iter_mut().zip(moments) {
         event.at = ms * 1_000_000;
     }
+    history.0.sort_by_key(|event| event.at);
     let counts = check(&history.0, 0).counts;
     assert_eq!((counts.longest_gap_ms, counts.longest_partition_gap_ms), (65, 65));
+    assert_eq!(counts.longest_gap_faults, ["kill"]);
 }

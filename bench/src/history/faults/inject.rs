@@ -80,8 +80,8 @@ impl Injector {
         change(&mut locked(&self.tally));
     }
 
-    fn note(&self, what: &str) {
-        self.load.recorder.note(INJECTOR, Phase::Info, Op::Fault { what: what.to_owned() });
+    fn note(&self, phase: Phase, what: &str) {
+        self.load.recorder.note(INJECTOR, phase, Op::Fault { what: what.to_owned() });
     }
 
     /// Injects the faults of a lane, one after the other, and none that would begin after `until`.
@@ -96,7 +96,8 @@ impl Injector {
             }
             let broker = self.broker(&fault).await;
             self.count(|tally| *tally.faults.entry(fault.kind).or_default() += 1);
-            self.note(&format!("{:?} broker {broker} for {:?}", fault.kind, fault.lasts));
+            let what = format!("{:?} of broker {broker}", fault.kind);
+            self.note(Phase::Invoke, &what);
             let injected = match fault.kind {
                 Kind::Kill => self.away(broker, Signal::KILL, &fault, None).await,
                 Kind::Term => self.away(broker, Signal::TERM, &fault, None).await,
@@ -111,7 +112,7 @@ impl Injector {
                 Kind::Zero => self.damaged(broker, Damage::Zero, &fault).await,
             };
             injected?;
-            self.note(&format!("{:?} broker {broker} is over", fault.kind));
+            self.note(Phase::Ok, &what);
         }
         Ok(())
     }
@@ -185,13 +186,10 @@ impl Injector {
         let done = sealed(&data).and_then(|segments: Vec<Segment>| {
             draw.choose(&segments).cloned().map(|segment| inflict(damage, &segment, &mut draw)).transpose()
         });
-        let done = done.map_err(|source| BenchError::Io {
-            address: data.display().to_string(),
-            operation: "damage",
-            source,
-        })?;
+        let done =
+            done.map_err(|source| BenchError::Io { address: data.display().to_string(), operation: "damage", source })?;
         if let Some(said) = &done {
-            self.note(&format!("broker {broker}: {said}"));
+            self.note(Phase::Info, &format!("broker {broker}: {said}"));
             self.count(|tally| tally.damaged += 1);
         }
         Ok(done)
@@ -259,7 +257,10 @@ impl Injector {
             None => Ok(()),
             Some(status) => {
                 let log = cluster.log(broker);
-                Err(BenchError::Options(format!("broker {broker} has ended by itself: {status}; see {}", log.display())))
+                Err(BenchError::Options(format!(
+                    "broker {broker} has ended by itself: {status}; see {}",
+                    log.display()
+                )))
             }
         }
     }
@@ -280,7 +281,7 @@ impl Injector {
     async fn network(&self, broker: Node, fault: &Planned) {
         let mut draw = Draw::new(fault.bits, 1);
         let (pairs, way) = self.affected(broker, fault.kind, &mut draw);
-        self.note(&format!("{way:?} on {pairs:?}"));
+        self.note(Phase::Info, &format!("{way:?} on {pairs:?}"));
         let ways = Arc::clone(&self.cluster().network().ways);
         for (from, to) in pairs {
             ways.set(from, to, way);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_client::{Assignor, Consumer, ConsumerConfig, OffsetAndMetadata, OffsetReset, RebalanceListener};
 use millrace_client::TopicPartition;
+use millrace_client::{Assignor, Consumer, ConsumerConfig, OffsetAndMetadata, OffsetReset, RebalanceListener};
 
 use super::super::event::{Key, Op, Phase};
 use super::{GROUP, Load, TOPIC, key, places};

@@ -31,8 +31,7 @@ impl Recorder {
     /// The file cannot be made.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let out = BufWriter::new(File::create(path)?);
-        let written =
-            Written { out, fault: None, highest: BTreeMap::new(), rebalances: Vec::new() };
+        let written = Written { out, fault: None, highest: BTreeMap::new(), rebalances: Vec::new() };
         Ok(Self(Mutex::new(written)))
     }
 

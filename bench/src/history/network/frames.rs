@@ -141,7 +141,8 @@ fn write(ends: &BTreeMap<Node, File>, to: Node, frame: &[u8]) {
 fn deliver(line: &Receiver<Late>, ends: &BTreeMap<Node, File>) {
     let mut waiting = BinaryHeap::new();
     loop {
-        let patience = waiting.peek().map_or(LOOK, |Reverse((at, ..)): &Late| at.saturating_duration_since(Instant::now()));
+        let patience =
+            waiting.peek().map_or(LOOK, |Reverse((at, ..)): &Late| at.saturating_duration_since(Instant::now()));
         match line.recv_timeout(patience) {
             Ok(late) => waiting.push(late),
             Err(RecvTimeoutError::Timeout) => {}

@@ -73,12 +73,7 @@ impl Namespaces {
     ///
     /// # Errors
     /// The system does not let this process make them.
-    pub(super) fn make(
-        addresses: &Addresses,
-        brokers: Node,
-        ways: &Arc<Ways>,
-        seed: u64,
-    ) -> Result<Self, BenchError> {
+    pub(super) fn make(addresses: &Addresses, brokers: Node, ways: &Arc<Ways>, seed: u64) -> Result<Self, BenchError> {
         remove_left_behind();
         let mut made = Self { switch: None, names: Names(std::process::id()), brokers };
         let mut ends = BTreeMap::new();

@@ -52,8 +52,7 @@ impl Relays {
             for to in (1..=brokers).filter(|to| *to != from) {
                 let address = addresses.relay(from, to);
                 let listener = TcpListener::bind(&address).await;
-                let listener =
-                    listener.map_err(|source| BenchError::Io { address, operation: "listen on", source })?;
+                let listener = listener.map_err(|source| BenchError::Io { address, operation: "listen on", source })?;
                 let draw = Draw::new(seed, u64::from(from) << 8 | u64::from(to));
                 let draw = Arc::new(Mutex::new(draw));
                 let side = Side { from, to, ways: Arc::clone(ways), draw };
