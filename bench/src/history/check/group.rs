@@ -18,6 +18,10 @@ struct Groups<'a> {
     read: BTreeMap<Place<'a>, BTreeSet<i64>>,
     /// Acknowledged commits, and answers of what is committed, by time.
     known: BTreeMap<Place<'a>, Vec<(u64, i64)>>,
+    /// Commits that are under way, by process.
+    under_way: BTreeMap<u32, (&'a str, &'a BTreeMap<Key, i64>)>,
+    /// Commits of which nothing was heard: such a request may reach the coordinator long after its member has gone on.
+    unknown: BTreeMap<Place<'a>, BTreeSet<i64>>,
     /// When each process asked.
     asked: BTreeMap<u32, u64>,
     /// How old what is known has to be to count.
@@ -40,6 +44,9 @@ impl<'a> Groups<'a> {
     fn add(&mut self, event: &'a Event, found: &mut Vec<Anomaly>) {
         if event.phase == Phase::Invoke {
             self.asked.insert(event.process, event.at.saturating_sub(self.stale));
+            if let Op::Commit { group, offsets } = &event.op {
+                self.under_way.insert(event.process, (group, offsets));
+            }
             return;
         }
         match &event.op {
@@ -53,7 +60,14 @@ impl<'a> Groups<'a> {
                     read.extend(records.iter().map(|(offset, _)| *offset));
                 }
             }
-            Op::Commit { group, offsets } if event.phase == Phase::Ok => self.learn(group, offsets, event.at),
+            Op::Commit { group, offsets } => {
+                self.under_way.remove(&event.process);
+                match event.phase {
+                    Phase::Ok => self.learn(group, offsets, event.at),
+                    Phase::Info => self.doubt(group, offsets),
+                    Phase::Invoke | Phase::Fail => {}
+                }
+            }
             Op::Committed { group, offsets } if event.phase == Phase::Ok => {
                 self.compare(group, offsets, event.process, found);
                 self.learn(group, offsets, event.at);
@@ -68,13 +82,26 @@ impl<'a> Groups<'a> {
         }
     }
 
+    fn doubt(&mut self, group: &'a str, offsets: &'a BTreeMap<Key, i64>) {
+        for (key, offset) in offsets {
+            self.unknown.entry((group, key)).or_default().insert(*offset);
+        }
+    }
+
+    /// Whether a commit of which nothing was heard so far explains an offset.
+    fn may_be_committed(&self, group: &str, key: &str, offset: i64) -> bool {
+        let mut under_way = self.under_way.values().filter(|(of, _)| *of == group);
+        self.unknown.get(&(group, key)).is_some_and(|offsets| offsets.contains(&offset))
+            || under_way.any(|(_, offsets)| offsets.get(key) == Some(&offset))
+    }
+
     /// What is committed is not below what was known before the question.
     fn compare(&self, group: &str, offsets: &BTreeMap<Key, i64>, process: u32, found: &mut Vec<Anomaly>) {
         let Some(since) = self.asked.get(&process) else { return };
         for ((_, key), known) in self.known.iter().filter(|((of, _), _)| *of == group) {
             let Some(before) = Highest::of(known).before(*since) else { continue };
             let now = offsets.get(*key).copied();
-            if now < Some(before) {
+            if now < Some(before) && !now.is_some_and(|now| self.may_be_committed(group, key, now)) {
                 let what = format!("group {group} had committed {before}, and later {now:?}");
                 found.push(anomaly(Kind::LostCommit, key, what));
             }

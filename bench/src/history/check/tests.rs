@@ -249,6 +249,19 @@ fn a_committed_offset_does_not_go_back() {
 }
 
 #[test]
+fn a_commit_of_which_nothing_was_heard_may_come_late() {
+    let commit = || Op::Commit { group: "g".to_owned(), offsets: offsets(1) };
+    let begun = || three().member(1).poll(1, ALL).push(1, Phase::Invoke, commit());
+    let late = |end| begun().push(1, end, commit()).commit(1, 2).committed(2, offsets(1)).drained(ALL);
+    assert_eq!(late(Phase::Info), []);
+    assert_eq!(late(Phase::Ok), [Kind::LostCommit]);
+    assert_eq!(late(Phase::Fail), [Kind::LostCommit]);
+    assert_eq!(begun().commit(3, 2).committed(2, offsets(1)).drained(ALL), [], "under way");
+    let other = begun().push(1, Phase::Info, commit()).commit(1, 3).committed(2, offsets(2));
+    assert_eq!(other.drained(ALL), [Kind::LostCommit], "another offset than the one in doubt");
+}
+
+#[test]
 fn an_answer_may_be_behind_by_what_is_allowed() {
     let history = || three().ends(2, 2).member(1).poll(1, ALL).commit(1, 2).committed(2, offsets(1));
     let history = history().assign(99, true).poll(99, ALL).push(99, Phase::Ok, Op::Drain);

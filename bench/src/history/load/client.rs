@@ -17,8 +17,8 @@ use crate::error::BenchError;
 const OPERATIONS: u64 = 50;
 /// How long a poll waits for records.
 const POLL: Duration = Duration::from_millis(20);
-/// How long a producer tries to deliver a record.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a producer tries to deliver a record: every other one longer than most faults last, the others not.
+const DELIVERY_TIMEOUTS: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(1_500)];
 
 struct Client {
     process: u32,
@@ -35,7 +35,7 @@ struct Client {
 /// Settings that the client library refuses.
 pub(crate) async fn client(process: u32, load: Arc<Load>) -> Result<(), BenchError> {
     let draw = Draw::new(load.seed, 1 << 20 | u64::from(process));
-    let (producer, consumer) = clients(&load).await?;
+    let (producer, consumer) = clients(process, &load).await?;
     // The numbers of processes' records do not meet.
     let next = u64::from(process) << 40;
     let mut client = Client { process, load, draw, next, producer, consumer };
@@ -59,12 +59,14 @@ pub(crate) async fn client(process: u32, load: Arc<Load>) -> Result<(), BenchErr
     Ok(())
 }
 
-async fn clients(load: &Load) -> Result<(Producer, Consumer), BenchError> {
+async fn clients(process: u32, load: &Load) -> Result<(Producer, Consumer), BenchError> {
     let mut config = ProducerConfig::new(&load.bootstrap);
     config.client = load.settings();
     config.linger = Duration::ZERO;
-    config.delivery_timeout = DELIVERY_TIMEOUT;
-    config.max_block = DELIVERY_TIMEOUT;
+    let timeout = DELIVERY_TIMEOUTS[usize::from(process % 2 == 1)];
+    config.client.request_timeout = timeout.min(config.client.request_timeout);
+    config.delivery_timeout = timeout;
+    config.max_block = timeout;
     let consumer = Consumer::connect(load.consumer(OffsetReset::Latest)).await?;
     Ok((Producer::connect(config).await?, consumer))
 }
@@ -162,7 +164,7 @@ impl Client {
 
     /// Lets the clients go without a word and makes others.
     async fn replace(&mut self) -> Result<(), BenchError> {
-        (self.producer, self.consumer) = clients(&self.load).await?;
+        (self.producer, self.consumer) = clients(self.process, &self.load).await?;
         self.note(Phase::Ok, Op::Crash);
         self.assign_all()
     }
