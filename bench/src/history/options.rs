@@ -81,6 +81,10 @@ pub(crate) struct Run {
     /// Bytes of a segment of the topic.
     #[arg(long, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(4_096..))]
     pub(crate) segment_bytes: u32,
+    /// Producers take the leader's word alone and are not idempotent (acks=1): faults then lose and double what was acknowledged, and the
+    /// checker has to say so.
+    #[arg(long)]
+    pub(crate) weak: bool,
     /// How many milliseconds an answer about ends or committed offsets may be behind what was acknowledged or told elsewhere: a leader that
     /// is cut off answers from what it knows until it notices. 0 for not at all.
     #[arg(long, default_value = STALE_MS, value_parser = crate::cli::millis)]

@@ -109,6 +109,7 @@ impl<'a> Stage<'a> {
             partitions: options.partitions,
             rate: options.rate,
             record_bytes: usize::try_from(options.record_size).unwrap_or(32),
+            is_weak: options.weak,
             seed: options.seed,
             recorder: Recorder::create(&history).map_err(written)?,
             stop: AtomicBool::new(false),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_client::{Consumer, OffsetReset, OffsetSpec, Producer, ProducerConfig, ProducerRecord, TopicPartition};
+use millrace_client::{
+    Acks, Consumer, OffsetReset, OffsetSpec, Producer, ProducerConfig, ProducerRecord, TopicPartition,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -67,6 +69,9 @@ async fn clients(process: u32, load: &Load) -> Result<(Producer, Consumer), Benc
     config.client.request_timeout = timeout.min(config.client.request_timeout);
     config.delivery_timeout = timeout;
     config.max_block = timeout;
+    if load.is_weak {
+        (config.acks, config.idempotence) = (Acks::Leader, false);
+    }
     let consumer = Consumer::connect(load.consumer(OffsetReset::Latest)).await?;
     Ok((Producer::connect(config).await?, consumer))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Load {
     pub(crate) rate: u64,
     /// Bytes of a record's value.
     pub(crate) record_bytes: usize,
+    /// Whether producers ask for less than that nothing is lost or doubled.
+    pub(crate) is_weak: bool,
     /// The run's seed.
     pub(crate) seed: u64,
     /// Where operations are written down.
