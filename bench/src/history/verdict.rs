@@ -63,8 +63,8 @@ impl Verdict<'_> {
         println!("faults: {}", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") });
         print_findings(&self.findings, SHOWN);
         println!(
-            "damage: {} segments; {} ranges found, {} repaired, the slowest after {} ms",
-            injected.damaged, injected.found, injected.repaired, injected.longest_repair_ms
+            "damage: {} segments, {} ends; {} ranges found, {} repaired, the slowest after {} ms",
+            injected.damaged, injected.tails, injected.found, injected.repaired, injected.longest_repair_ms
         );
         injected.unrepaired.iter().for_each(|damage| println!("not repaired: {damage}"));
         println!("rebalances after the first join: {}", self.later_rebalances);

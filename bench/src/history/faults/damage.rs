@@ -22,7 +22,12 @@ pub(crate) enum Damage {
     Truncate,
     /// All of it is zeros.
     Zero,
+    /// The end of it is zeros.
+    Tail,
 }
+
+/// Bytes that the end of a log may lack.
+const TAIL_BYTES_MAX: u64 = 4_096;
 
 /// A segment's file and how many bytes of it are batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +38,11 @@ pub(crate) struct Segment {
     pub(crate) used: u64,
 }
 
-/// Sealed segments that hold batches, in a broker's folder.
+/// Segments that hold batches, in a broker's folder: the sealed ones, or of each log the one that is appended to.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(crate) fn sealed(data: &Path) -> io::Result<Vec<Segment>> {
+pub(crate) fn segments(data: &Path, are_sealed: bool) -> io::Result<Vec<Segment>> {
     let mut found = Vec::new();
     for partition in std::fs::read_dir(data.join("topics"))? {
         let mut files: Vec<PathBuf> = std::fs::read_dir(partition?.path())?
@@ -45,9 +50,8 @@ pub(crate) fn sealed(data: &Path) -> io::Result<Vec<Segment>> {
             .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
             .collect();
         files.sort();
-        // The last one is appended to.
-        files.pop();
-        for path in files {
+        let last = files.split_off(files.len().saturating_sub(1));
+        for path in if are_sealed { files } else { last } {
             let used = used(&File::open(&path)?)?;
             if used > 0 {
                 found.push(Segment { path, used });
@@ -99,6 +103,12 @@ pub(crate) fn inflict(damage: Damage, segment: &Segment, draw: &mut Draw) -> io:
             file.write_all_at(&zeros, 0)?;
             "zeroed".to_owned()
         }
+        Damage::Tail => {
+            let lost = 1 + place % segment.used.min(TAIL_BYTES_MAX);
+            let zeros = vec![0; usize::try_from(lost).unwrap_or(usize::MAX)];
+            file.write_all_at(&zeros, segment.used - lost)?;
+            format!("the last {lost} bytes zeroed")
+        }
     };
     file.sync_all()?;
     Ok(format!("{said} of {} in {}", segment.used, segment.path.display()))
@@ -128,24 +138,28 @@ mod tests {
     #[test]
     fn the_last_segment_is_not_sealed() {
         let data = folder();
-        let found = sealed(&data).unwrap();
+        let found = segments(&data, true).unwrap();
         let names: Vec<_> = found.iter().map(|segment| segment.path.file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["00.log", "05.log"]);
         assert!(found.iter().all(|segment| segment.used == 100));
-        assert_eq!(used(&File::open(data.join("topics/t-0/09.log")).unwrap()).unwrap(), 100, "without its spare room");
+        let last = segments(&data, false).unwrap();
+        assert_eq!(last, [Segment { path: data.join("topics/t-0/09.log"), used: 100 }], "without its spare room");
         std::fs::remove_dir_all(data).unwrap();
     }
 
     #[test]
     fn each_damage_does_what_it_says() {
         let data = folder();
-        let segment = sealed(&data).unwrap().remove(0);
+        let segment = segments(&data, true).unwrap().remove(0);
         let before = std::fs::read(&segment.path).unwrap();
         let mut draw = Draw::new(1, 0);
         inflict(Damage::Flip, &segment, &mut draw).unwrap();
         let flipped = std::fs::read(&segment.path).unwrap();
         let bits: u32 = before.iter().zip(&flipped).map(|(a, b)| (a ^ b).count_ones()).sum();
         assert_eq!(bits, 1);
+        inflict(Damage::Tail, &segment, &mut draw).unwrap();
+        let torn = std::fs::read(&segment.path).unwrap();
+        assert!(torn.len() == 100 && torn[99] == 0, "the end is gone");
         inflict(Damage::Zero, &segment, &mut draw).unwrap();
         assert_eq!(std::fs::read(&segment.path).unwrap(), [0; 100]);
         inflict(Damage::Truncate, &segment, &mut draw).unwrap();

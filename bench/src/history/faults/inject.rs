@@ -14,7 +14,7 @@ use super::super::draw::Draw;
 use super::super::event::{Op, Phase};
 use super::super::load::{GROUP, INJECTOR, Load, TOPIC};
 use super::super::network::{CLIENTS, Node, Way};
-use super::damage::{Damage, Segment, inflict, sealed};
+use super::damage::{Damage, Segment, inflict, segments};
 use super::{Kind, Planned, Target};
 use crate::error::BenchError;
 
@@ -32,8 +32,10 @@ const WAITING: &str = "millrace_log_damaged_ranges";
 pub(crate) struct Tally {
     /// By kind.
     pub(crate) faults: BTreeMap<Kind, u64>,
-    /// Segments that were damaged.
+    /// Sealed segments that were damaged.
     pub(crate) damaged: u64,
+    /// Logs whose end was zeroed.
+    pub(crate) tails: u64,
     /// Ranges that brokers found damaged, by their metric.
     pub(crate) found: u64,
     /// Ranges that brokers repaired, by their metric.
@@ -110,6 +112,7 @@ impl Injector {
                 Kind::Rot => self.damaged(broker, Damage::Flip, &fault).await,
                 Kind::Truncate => self.damaged(broker, Damage::Truncate, &fault).await,
                 Kind::Zero => self.damaged(broker, Damage::Zero, &fault).await,
+                Kind::Tail => self.damaged(broker, Damage::Tail, &fault).await,
             };
             injected?;
             self.note(Phase::Ok, &what);
@@ -155,7 +158,8 @@ impl Injector {
         }
         self.cluster().launch(broker)?;
         self.await_ready(broker).await?;
-        if let Some(said) = inflicted {
+        // A start cannot tell the end of a log that was lost from one that was never written, above what it knows to be flushed.
+        if let Some(said) = inflicted.filter(|_| damage != Some(Damage::Tail)) {
             self.await_repair(broker, said, 0).await?;
         }
         Ok(())
@@ -179,18 +183,19 @@ impl Injector {
         self.await_repair(broker, said, before).await
     }
 
-    /// Damages a sealed segment of a broker, if there is one; what was done.
+    /// Damages a segment of a broker, if there is one; what was done.
     fn inflict(&self, broker: Node, damage: Damage, fault: &Planned) -> Result<Option<String>, BenchError> {
         let data = self.cluster().data(broker);
         let mut draw = Draw::new(fault.bits, 0);
-        let done = sealed(&data).and_then(|segments: Vec<Segment>| {
+        let done = segments(&data, damage != Damage::Tail).and_then(|segments: Vec<Segment>| {
             draw.choose(&segments).cloned().map(|segment| inflict(damage, &segment, &mut draw)).transpose()
         });
         let done =
             done.map_err(|source| BenchError::Io { address: data.display().to_string(), operation: "damage", source })?;
         if let Some(said) = &done {
             self.note(Phase::Info, &format!("broker {broker}: {said}"));
-            self.count(|tally| tally.damaged += 1);
+            let is_tail = damage == Damage::Tail;
+            self.count(|tally| *if is_tail { &mut tally.tails } else { &mut tally.damaged } += 1);
         }
         Ok(done)
     }

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Truncate,
     /// A segment turns into zeros while the broker is stopped.
     Zero,
+    /// The last bytes of a log turn into zeros while the broker is stopped, as if they had never been written.
+    Tail,
 }
 
 impl Kind {
@@ -51,7 +53,7 @@ impl Kind {
             Self::Partition | Self::OneWay => (200, 6_000),
             Self::Delay | Self::Loss => (1_000, 6_000),
             // Until it is repaired: this is what is allowed for it in the plan.
-            Self::Rot | Self::Truncate | Self::Zero => (3_000, 3_001),
+            Self::Rot | Self::Truncate | Self::Zero | Self::Tail => (3_000, 3_001),
         }
     }
 }
@@ -141,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    const SHAPE: Shape = Shape { brokers: 3, partitions: 4, length: Duration::from_secs(120) };
+    const SHAPE: Shape = Shape { brokers: 3, partitions: 4, length: Duration::from_secs(180) };
 
     #[test]
     fn the_seed_decides() {
