@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::network::{Network, Node};
+use super::replicas::differing;
 use crate::error::BenchError;
 
 /// How long a broker may take to answer a question about itself.
@@ -154,7 +155,7 @@ impl Cluster {
         self.processes.get_mut(&id).ok_or_else(|| BenchError::Options(format!("broker {id} was never started")))
     }
 
-    /// Stops all brokers in order, and has `millrace check` look at what they leave: what it says of those that are not in order.
+    /// Stops all brokers in order, has `millrace check` look at what they leave, and compares their logs: what is not in order.
     ///
     /// # Errors
     /// A process cannot be signalled, does not stop in time, or the program does not run.
@@ -184,6 +185,8 @@ impl Cluster {
                 faults.push(format!("broker {id}: {}", String::from_utf8_lossy(&check.stdout).trim()));
             }
         }
+        let folders: Vec<(Node, PathBuf)> = self.ids().map(|id| (id, self.data(id))).collect();
+        faults.extend(differing(&folders).map_err(failed(0, "compare the logs of"))?);
         Ok(faults)
     }
 }

@@ -12,6 +12,7 @@ mod faults;
 mod load;
 mod network;
 mod options;
+mod replicas;
 mod run;
 mod verdict;
 

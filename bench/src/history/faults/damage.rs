@@ -45,11 +45,7 @@ pub(crate) struct Segment {
 pub(crate) fn segments(data: &Path, are_sealed: bool) -> io::Result<Vec<Segment>> {
     let mut found = Vec::new();
     for partition in std::fs::read_dir(data.join("topics"))? {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(partition?.path())?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-            .collect();
-        files.sort();
+        let mut files = segments_of(&partition?.path())?;
         let last = files.split_off(files.len().saturating_sub(1));
         for path in if are_sealed { files } else { last } {
             let used = used(&File::open(&path)?)?;
@@ -62,8 +58,24 @@ pub(crate) fn segments(data: &Path, are_sealed: bool) -> io::Result<Vec<Segment>
     Ok(found)
 }
 
+/// The files of a log's segments, in their order.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn segments_of(partition: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(partition)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
 /// Bytes of whole batches at the beginning of a file.
-fn used(file: &File) -> io::Result<u64> {
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn used(file: &File) -> io::Result<u64> {
     let size = file.metadata()?.len();
     let mut at = 0;
     let mut header = [0; HEADER_BYTES];
