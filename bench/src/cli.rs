@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::BenchError;
 use crate::failover::Failover;
+use crate::history::History;
 
 /// Load for any cluster that speaks the Kafka protocol.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Compare(Box<Compare>),
     /// Leaders that end, and how long that is felt.
     Failover(Box<Failover>),
+    /// What clients are told while faults are injected.
+    History(Box<History>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +44,8 @@ enum Verb {
     Compare(Box<Compare>),
     /// Start brokers, end the leader of a partition again and again, and measure how long no record is acknowledged.
     Failover(Box<Failover>),
+    /// Write down what clients are told while brokers, networks and disks fail, and check it.
+    History(Box<History>),
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +90,7 @@ impl clap::FromArgMatches for Command {
             Verb::EndToEnd(verbed) => verbed.single(Workload::EndToEnd),
             Verb::Compare(compare) => Self::Compare(compare),
             Verb::Failover(failover) => Self::Failover(failover),
+            Verb::History(history) => Self::History(history),
         })
     }
 

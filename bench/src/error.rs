@@ -52,6 +52,9 @@ pub(crate) enum BenchError {
     /// Runs had faults; their report is written all the same.
     #[error("{0} runs had faults: they are no result")]
     Faults(usize),
+    /// A history is not what it should be; what is wrong has been told.
+    #[error("the history, or the cluster afterwards, is not in order")]
+    Anomalies,
     /// A report could not be written.
     #[error("cannot write {path}: {source}")]
     Report {

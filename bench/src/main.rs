@@ -5,6 +5,7 @@ mod clock;
 mod compare;
 mod error;
 mod failover;
+mod history;
 mod machine;
 mod process;
 mod progress;
@@ -43,6 +44,7 @@ fn run(cli: &Cli) -> Result<(), BenchError> {
             (vec![run::run(&single.target(), &single.workload, single.output.quiet)?], None, &single.output)
         }
         Command::Failover(options) => return failover::run(options),
+        Command::History(options) => return history::run(options),
         Command::Compare(compare) => {
             compare.workload.validate()?;
             let runs = compare::run(compare)?;
