@@ -135,15 +135,17 @@ impl Cluster {
         }
     }
 
-    /// Sends what any broker may answer on the ready connection with the fewest requests in flight; connects to
-    /// another broker when there is none.
+    /// Sends what any broker may answer on a ready connection with the fewest requests in flight, by chance where several
+    /// have as few: a broker that is cut off from the others answers at once and knows nothing new. Connects to another
+    /// broker when there is none.
     pub(super) fn route_any(&mut self, now: Instant) {
         while !self.any.is_empty() {
             let ready = self.connections.iter().filter(|(_, (key, connection))| self.may_answer(now, *key, connection));
-            let Some(id) = ready.min_by_key(|(_, (key, connection))| (connection.in_flight(), *key)).map(|(id, _)| *id)
-            else {
-                break;
-            };
+            let mut ready: Vec<_> = ready.map(|(id, (key, connection))| (connection.in_flight(), *key, *id)).collect();
+            let Some(least) = ready.iter().map(|(in_flight, _, _)| *in_flight).min() else { break };
+            ready.retain(|(in_flight, _, _)| *in_flight == least);
+            ready.sort_unstable_by_key(|(_, key, _)| *key);
+            let Some((_, _, id)) = ready.get(self.random.below(ready.len())).copied() else { break };
             let Some(queued) = self.any.pop_front() else { return };
             self.write(now, id, queued);
         }
