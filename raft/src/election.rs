@@ -187,7 +187,8 @@ impl Raft {
         let Some(later) = before.filter(|key| self.is_heard(**key)).count().checked_sub(1) else {
             return self.campaign(now, Some(from.key), out);
         };
-        let delay = self.settings.election_timeout + self.settings.rank_delay * u32::try_from(later).unwrap_or(u32::MAX);
+        let delay =
+            self.settings.election_timeout + self.settings.rank_delay * u32::try_from(later).unwrap_or(u32::MAX);
         let campaign_at = now.after(delay + self.random.delay_below(self.settings.jitter));
         if let Role::Unattached(unattached) = &mut self.role {
             unattached.campaign_at = Some(campaign_at);

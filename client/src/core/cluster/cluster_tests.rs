@@ -111,6 +111,24 @@ fn a_broker_is_reached_at_its_advertised_address() {
 }
 
 #[test]
+fn what_any_broker_may_answer_is_asked_of_all_of_them() {
+    let mut net = Net::new(&[]);
+    let mut machine = bare("x:7001");
+    net.run(&mut machine);
+    let mut asked = std::collections::BTreeSet::new();
+    for step in 0..18 {
+        let target = if step < 2 { Target::Broker(step + 1) } else { Target::Any };
+        machine.0.send(net.now.instant, target, list(), SECOND);
+        net.run(&mut machine);
+        let sent = net.next();
+        net.answer(&mut machine, &sent, ResponseKind::ListGroups(ListGroupsResponse::default()));
+        net.run(&mut machine);
+        asked.extend((step >= 2).then_some(sent.port));
+    }
+    assert!(asked.contains(&9001) && asked.contains(&9002), "{asked:?}");
+}
+
+#[test]
 fn a_silent_broker_is_given_up_with_its_connection() {
     let mut net = Net::new(&[]);
     let mut machine = bare("x:7001");
