@@ -86,6 +86,8 @@ pub enum Mutation {
     TellLatestEarly,
     /// R20: a message to another directory of the same broker is taken.
     IgnoreDirectory,
+    /// R21: a leader does not delete what its followers have deleted.
+    LeadUndeleted,
 }
 
 impl Mutation {
@@ -132,6 +134,7 @@ impl Mutation {
         Self::TransferEarly,
         Self::TellLatestEarly,
         Self::IgnoreDirectory,
+        Self::LeadUndeleted,
     ];
 }
 

@@ -48,7 +48,10 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         first: Configuration::first(voters.into_iter().map(|key| Voter { key, role: VoterRole::Data }).collect()),
         min_in_sync: min_in_sync(&topic.settings),
         check_interval: settings.retention_check_interval,
-        session_timeout: settings.peer_session_timeout,
+        timing: millrace_raft::Settings {
+            session_timeout: settings.peer_session_timeout,
+            ..millrace_raft::Settings::default()
+        },
         room: Arc::clone(&shared.room),
     });
     let view = core.view();

@@ -3,7 +3,6 @@
 //! The duties are listed in the documentation of `millrace_raft`; the comments here name them.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use millrace_raft::{AckPolicy, Effect, Event, FlushMode, Peer, Record, Settings};
 use millrace_storage::{LogConfig, QRecord};
@@ -16,15 +15,9 @@ use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
 
 /// The settings of the consensus of a topic's partition.
-pub(super) fn settings(log: &LogConfig, min_in_sync: usize, session_timeout: Duration) -> Settings {
+pub(super) fn settings(log: &LogConfig, min_in_sync: usize, timing: &Settings) -> Settings {
     let flush = if log.flush_messages <= 1 { FlushMode::Durable } else { FlushMode::PageCache };
-    Settings {
-        ack_policy: AckPolicy::InSync,
-        min_in_sync: min_in_sync.max(1),
-        flush,
-        session_timeout,
-        ..Settings::default()
-    }
+    Settings { ack_policy: AckPolicy::InSync, min_in_sync: min_in_sync.max(1), flush, ..*timing }
 }
 
 /// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.
@@ -72,7 +65,7 @@ impl Replica {
             Effect::Serve { to, response } => self.serve(now, to, response, out),
             Effect::Append { upto, .. } => return Some(self.append_incoming(now, upto, out)),
             Effect::Truncate { .. } | Effect::Reset { .. } => self.carry_out_cut(out),
-            Effect::RaiseLogStart { start } => self.follow_log_start(start, out),
+            Effect::RaiseLogStart { start } => self.follow_log_start(now, start, out),
             Effect::HighWatermark(high_watermark) => self.publish_high_watermark(high_watermark),
             Effect::InSync(in_sync) => {
                 self.view.set_in_sync(in_sync.iter().map(|replica| replica.broker).collect());

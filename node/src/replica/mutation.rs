@@ -20,6 +20,8 @@ pub enum Mutation {
     ServeUnchecked,
     /// A leader whose log is damaged leads on, and one that follows asks for votes.
     LeadDamaged,
+    /// A follower says that it has deleted records before that is durable.
+    DeleteBeforeDurable,
     /// A metadata command is answered, and its image published, before its entry is durable.
     AnswerMetadataBeforeDurable,
     /// A group coordinator answers before its record is committed.

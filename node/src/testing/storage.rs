@@ -131,7 +131,7 @@ impl Storage {
             first: membership.first,
             min_in_sync: membership.min_in_sync,
             check_interval: Duration::from_secs(300),
-            session_timeout: Duration::from_millis(400),
+            timing: millrace_raft::Settings::default(),
             room: Arc::clone(&self.room),
         })
     }

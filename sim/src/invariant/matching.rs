@@ -3,7 +3,7 @@
 use millrace_raft::Raft;
 use millrace_types::Offset;
 
-use crate::ghost::{Ghost, Mirror};
+use crate::ghost::{Ghost, Mirror, Rec};
 
 /// The batches at the offsets `added` are new in a log.
 ///
@@ -30,6 +30,14 @@ pub fn check(ghost: &mut Ghost, mirror: &Mirror, added: &[Offset]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Whether everything in a log was in one before.
+#[must_use]
+pub fn knows(ghost: &Ghost, mirror: &Mirror) -> bool {
+    let known =
+        |(base, batch): (&Offset, &Rec)| ghost.batches.get(&(*base, batch.epoch)).is_some_and(|(one, _)| one == batch);
+    mirror.batches.iter().all(known)
 }
 
 /// The epochs that a replica knows begin where they began for others.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_client::core::{ConnectionId, Machine, NetOutput};
 use millrace_client::{ClientConfig, ClientError};
-use millrace_types::{Instant, Now, Offset};
+use millrace_types::{Instant, LeaderEpoch, Now, Offset};
 
 use crate::dice::Dice;
 use crate::history::{History, Part, Value};
@@ -84,6 +84,33 @@ pub struct Context<'a> {
     pub options: &'a Options,
     /// The faults are over: what is under way is brought to its end.
     pub calm: bool,
+    /// The epochs in which the broker whose answer this is has coordinated the group, and since when; the latest last.
+    pub coordinated: &'a [(Instant, LeaderEpoch)],
+}
+
+impl Context<'_> {
+    /// The epoch of the coordinator whose answer to a question of `asked` this is, or an earlier one.
+    #[must_use]
+    pub fn epoch_since(&self, asked: Instant) -> LeaderEpoch {
+        let known = self.coordinated.partition_point(|(since, _)| *since <= asked).saturating_sub(1);
+        self.coordinated.get(known).map_or(0, |(_, epoch)| *epoch)
+    }
+
+    /// The epoch of the coordinator whose answer this is, or a later one.
+    #[must_use]
+    pub fn epoch_by_now(&self) -> LeaderEpoch {
+        self.coordinated.last().map_or(0, |(_, epoch)| *epoch)
+    }
+}
+
+/// The group of all members.
+pub const GROUP: &str = "readers";
+
+/// The partition of `__consumer_offsets` that holds [`GROUP`]: by the hash of Java's strings, as in Kafka.
+#[must_use]
+pub fn group_partition(partitions: u64) -> i32 {
+    let hash = GROUP.bytes().fold(0_i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    hash.wrapping_abs().max(0) % i32::try_from(partitions).unwrap_or(1).max(1)
 }
 
 /// A client and what it does.
