@@ -187,7 +187,7 @@ impl Raft {
             return self.campaign(now, Some(from.key), out);
         }
         let delay = self.settings.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX);
-        let campaign_at = now.after(delay + self.random.below(self.settings.jitter));
+        let campaign_at = now.after(delay + self.random.delay_below(self.settings.jitter));
         if let Role::Unattached(unattached) = &mut self.role {
             unattached.campaign_at = Some(campaign_at);
         }

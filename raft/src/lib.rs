@@ -65,7 +65,6 @@ mod progress;
 mod puts;
 mod quorum;
 mod raft;
-mod random;
 mod receive;
 mod recovering;
 mod replicate;

@@ -139,15 +139,3 @@ impl Mutation {
 }
 
 millrace_types::mutation_switch!(Mutation);
-
-/// Whether any rule is broken on this thread: then the state may well break its invariants.
-#[cfg(any(test, feature = "mutations"))]
-pub(crate) fn any_broken() -> bool {
-    BROKEN.get().is_some()
-}
-
-/// Whether any rule is broken: never outside tests.
-#[cfg(not(any(test, feature = "mutations")))]
-pub(crate) const fn any_broken() -> bool {
-    false
-}

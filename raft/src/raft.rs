@@ -1,6 +1,6 @@
 //! The core: its state, and which event leads where.
 
-use millrace_types::{Instant, LeaderEpoch, Offset};
+use millrace_types::{Instant, LeaderEpoch, Offset, Random};
 
 use crate::configuration::{Configuration, ConfigurationId};
 use crate::effect::{Effect, Record};
@@ -11,7 +11,6 @@ use crate::log::{LogState, Volatile};
 use crate::mutation::{self, Mutation, broken};
 use crate::position::{Acknowledged, EpochStart, Position};
 use crate::puts::{After, Puts};
-use crate::random::Random;
 use crate::role::Role;
 use crate::sessions::Sessions;
 use crate::settings::Settings;

@@ -1,7 +1,8 @@
 //! The switch by which tests break a crate's rules on purpose.
 
 /// Makes the switch for the rules of `$mutation`, an enum of the crate that calls it: `with_broken`, which breaks a rule
-/// on this thread while something runs, and `broken`, by which the rule's code asks.
+/// on this thread while something runs, `broken`, by which the rule's code asks, and `any_broken`, by which checks of
+/// invariants do.
 ///
 /// The crate declares a feature `mutations`. Without it, and outside the crate's own tests, `broken` is a constant
 /// false and the switch is not there.
@@ -13,13 +14,18 @@ macro_rules! mutation_switch {
             static BROKEN: std::cell::Cell<Option<$mutation>> = const { std::cell::Cell::new(None) };
         }
 
-        /// Breaks `mutation` on this thread while `body` runs.
+        /// Breaks `mutation` on this thread while `body` runs, also when that panics.
         #[cfg(any(test, feature = "mutations"))]
         pub fn with_broken<T>(mutation: Option<$mutation>, body: impl FnOnce() -> T) -> T {
+            struct Mend;
+            impl Drop for Mend {
+                fn drop(&mut self) {
+                    BROKEN.set(None);
+                }
+            }
+            let _mend = Mend;
             BROKEN.set(mutation);
-            let result = body();
-            BROKEN.set(None);
-            result
+            body()
         }
 
         /// Whether `mutation` is broken on this thread.
@@ -31,6 +37,20 @@ macro_rules! mutation_switch {
         /// Whether `mutation` is broken: never outside tests.
         #[cfg(not(any(test, feature = "mutations")))]
         pub(crate) const fn broken(_mutation: $mutation) -> bool {
+            false
+        }
+
+        /// Whether any rule is broken on this thread: then the state may well break its invariants.
+        #[cfg(any(test, feature = "mutations"))]
+        #[allow(dead_code, reason = "not every crate checks invariants that a broken rule breaks")]
+        pub(crate) fn any_broken() -> bool {
+            BROKEN.get().is_some()
+        }
+
+        /// Whether any rule is broken: never outside tests.
+        #[cfg(not(any(test, feature = "mutations")))]
+        #[allow(dead_code, reason = "not every crate checks invariants that a broken rule breaks")]
+        pub(crate) const fn any_broken() -> bool {
             false
         }
     };

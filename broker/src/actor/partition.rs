@@ -63,20 +63,18 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     }
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
-    let local = Rc::clone(local);
     let ports = ReplicaPorts {
         partition,
-        local,
+        local: Rc::clone(local),
         view,
         has_peers,
-        changes: 0,
-        led: false,
+        keeps_groups: &*topic.name == CONSUMER_OFFSETS,
         told: 0,
+        led: false,
         coordinates: false,
         stopped: false,
     };
-    let local = Rc::clone(&ports.local);
-    Host::start(core, ports, mail, local);
+    Host::start(core, ports, mail, Rc::clone(local));
 }
 
 /// Stops a replica; its data goes when it has stopped.
@@ -121,54 +119,46 @@ struct ReplicaPorts {
     view: Arc<PartitionView>,
     /// Whether there are other brokers.
     has_peers: bool,
-    /// What of the view's changes the sessions with other brokers know.
-    changes: u64,
+    /// Whether a group coordinator has its groups in this partition.
+    keeps_groups: bool,
+    /// Which of the view's changes have been told to all who depend on them.
+    told: u64,
     /// Whether the metadata store knows that the partition has a leader.
     led: bool,
-    /// What of the view's changes the partition's group coordinator has been told.
-    told: u64,
-    /// Whether the coordinator that keeps its state here was started.
+    /// Whether the coordinator that has its groups here was started.
     coordinates: bool,
     stopped: bool,
 }
 
 impl ReplicaPorts {
-    /// Tells the coordinator that has its groups in this partition when the leader has changed.
-    fn tell_coordinator(&mut self) {
+    /// Tells of a change in who leads: the sessions with other brokers, those who wait for the first leader, and the group
+    /// coordinator.
+    fn announce(&mut self) {
         let changes = self.view.changes();
         if std::mem::replace(&mut self.told, changes) == changes {
             return;
         }
-        let image = self.local.shared.node.directory.image();
-        if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic)
-            && let Some(mail) = self.local.groups.borrow().get(&self.partition.partition)
-        {
-            mail.push(GroupEvent::View);
-        }
-    }
-
-    /// Tells those who wait for it that the partition has a leader, once.
-    fn announce(&mut self) {
-        if self.led && self.coordinates && !self.has_peers {
-            return;
-        }
-        let changes = self.view.changes();
-        if changes != self.changes && self.has_peers {
+        if self.has_peers {
             self.local.tell_peers(PeersEvent::Leader(self.partition));
         }
-        self.changes = changes;
         if !self.led && self.view.leader().is_some() {
             self.led = true;
             self.local.shared.starting.sub();
             let metadata = self.local.shared.placement.metadata();
             self.local.post(metadata, Parcel::Order(Order::ReplicaLed(self.partition)));
         }
+        if self.keeps_groups {
+            self.tell_coordinator();
+        }
+    }
+
+    fn tell_coordinator(&mut self) {
         if !self.coordinates && self.view.leader_epoch().is_some() {
             self.coordinates = true;
-            let image = self.local.shared.node.directory.image();
-            if image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == self.partition.topic) {
-                group_coordinator::start(&self.local, &self.view);
-            }
+            group_coordinator::start(&self.local, &self.view);
+        }
+        if let Some(mail) = self.local.groups.borrow().get(&self.partition.partition) {
+            mail.push(GroupEvent::View);
         }
     }
 }
@@ -203,7 +193,6 @@ impl Ports<Replica> for ReplicaPorts {
 
     fn end_turn(&mut self, core: &Replica) -> After {
         self.announce();
-        self.tell_coordinator();
         if !self.stopped {
             return After::Wait;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use millrace_types::{ErrorCode, Instant};
 
+use super::backoff::Backoff;
 use super::cluster::{Cluster, RequestId, Target};
 use crate::error::{ClientError, Result, code_is_retriable};
 use crate::wire::api_of;

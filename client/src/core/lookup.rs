@@ -13,6 +13,7 @@ use kafka_protocol::messages::{
 };
 use millrace_types::{ErrorCode, Instant, LeaderEpoch, Offset};
 
+use super::backoff::Backoff;
 use super::cluster::{Cluster, RequestId, Target};
 use crate::config::Isolation;
 use crate::error::{ClientError, Result};

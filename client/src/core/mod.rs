@@ -11,13 +11,13 @@
 
 pub mod admin;
 pub mod assignor;
+mod backoff;
 pub(crate) mod call;
 pub mod cluster;
 mod connection;
 pub mod consumer;
 pub(crate) mod lookup;
 pub mod producer;
-mod random;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use millrace_types::{Instant, Now};
 
 pub use cluster::{Cluster, ConnectionId, NetOutput};
-pub use random::Random;
+pub use millrace_types::Random;
 
 use crate::error::ClientError;
 

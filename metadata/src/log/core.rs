@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millrace_types::{BrokerId, Instant};
+use millrace_types::{BrokerId, Instant, Random};
 
 use crate::broker::Broker;
 use crate::chain::ChainHash;
@@ -20,7 +20,6 @@ use super::event::{Effect, Event, Halt};
 use super::members::Members;
 use super::message::Message;
 use super::proposer::{Round, Stage};
-use super::random::Random;
 use super::sessions::Sessions;
 use super::settings::Settings;
 use super::tail::Tail;

@@ -36,7 +36,6 @@ mod members;
 mod message;
 pub mod mutation;
 mod proposer;
-mod random;
 mod sessions;
 mod settings;
 mod tail;

@@ -194,7 +194,7 @@ impl Log {
         let limit = self.settings.backoff_min.saturating_mul(1 << self.round.tries.min(16));
         let limit = limit.min(self.settings.backoff_max);
         self.round.tries += 1;
-        let delay = self.random.below(limit).max(self.settings.backoff_min);
+        let delay = self.random.delay_below(limit).max(self.settings.backoff_min);
         self.round.refusals.clear();
         self.round.resend = None;
         self.round.stage = Stage::BackingOff { until: self.now.after(delay) };

@@ -2,29 +2,23 @@
 
 use std::time::Duration;
 
-use millrace_types::Instant;
+use millrace_types::{Instant, Random};
 
 use super::PeerSettings;
 
-/// Numbers from a seed that the host draws (SplitMix64).
+/// Pauses that differ from broker to broker, from a seed that the host draws.
 #[derive(Debug)]
-pub(crate) struct Jitter(u64);
+pub(crate) struct Jitter(Random);
 
 impl Jitter {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::new(seed))
     }
 
     /// A time from half of `limit` up to it.
     fn spread(&mut self, limit: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
         let half = limit / 2;
-        let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
-        half + Duration::from_micros(mixed.checked_rem(micros).unwrap_or(0))
+        half + self.0.delay_below(half)
     }
 
     /// The pause before the next dial, after so many failures in a row.

@@ -28,7 +28,7 @@ impl Raft {
     /// As [`Raft::become_unattached`] after a failed election: the pause has a random part, so that two candidates do
     /// not meet again (Raft 5.2).
     pub(crate) fn back_off(&mut self, now: Instant, hint: Option<ReplicaKey>) {
-        let pause = self.settings.election_timeout / 2 + self.random.below(self.settings.election_timeout);
+        let pause = self.settings.election_timeout / 2 + self.random.delay_below(self.settings.election_timeout);
         self.transition(Role::Unattached(Unattached { hint, campaign_at: Some(now.after(pause)) }));
     }
 
@@ -66,7 +66,8 @@ impl Raft {
     pub(crate) fn election_delay(&mut self) -> Duration {
         let live = self.configuration.data_voters().filter(|key| self.is_heard(*key));
         let rank = live.take_while(|key| *key != self.me.key).count();
-        self.settings.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX) + self.random.below(self.settings.jitter)
+        self.settings.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX)
+            + self.random.delay_below(self.settings.jitter)
     }
 
     /// Follows `leader` in the present epoch, or remembers it until it is heard.

@@ -1,20 +1,18 @@
 //! Randomness of a run, from its seed.
 
-/// A stream of numbers that is a function of its seed (SplitMix64).
+use millrace_types::Random;
+
+/// A stream of choices that is a function of its seed.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(Random);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x6d69_6c6c)
+        Self(Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x6d69_6c6c))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.number()
     }
 
     /// A number of `low..=high`.

@@ -13,6 +13,7 @@ use millrace_types::Instant;
 
 use super::link::LinkKey;
 use super::{Cluster, ConnectionId, Own, RequestId, Target, coordinators};
+use crate::core::backoff::Backoff;
 use crate::core::connection::Connection;
 use crate::error::{ClientError, Result};
 

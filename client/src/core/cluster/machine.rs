@@ -15,6 +15,7 @@ use super::link::{Link, LinkKey, Queued, take_expired};
 use super::{Answer, ConnectionId, Metadata, NetOutput, Own, QUEUE_MAX, RequestId, Target};
 use crate::config::ClientConfig;
 use crate::core::Random;
+use crate::core::backoff::Backoff;
 use crate::core::connection::{Arrival, Connection};
 use crate::error::{ClientError, Result};
 use crate::wire::text;

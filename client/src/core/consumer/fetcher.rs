@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::ConsumerCore;
 use super::reader::{Stage, corrupt};
 use crate::config::{Isolation, OffsetReset};
+use crate::core::backoff::Backoff;
 use crate::core::cluster::RequestId;
 use crate::error::{ClientError, Result};
 use crate::model::{OffsetSpec, TopicPartition};
@@ -32,6 +33,7 @@ impl ConsumerCore {
     /// follower it has named.
     pub(super) fn fetch(&mut self, now: Instant) {
         self.leave_silent_followers(now);
+        self.pause_after_corruption(now);
         if self.buffered() >= self.config.prefetch_max_bytes {
             return;
         }
@@ -69,6 +71,18 @@ impl ConsumerCore {
             if follower.is_some_and(|broker| self.cluster.is_broker_silent(now, broker)) {
                 reader.preferred = None;
                 reader.fetching = None;
+            }
+        }
+    }
+
+    fn pause_after_corruption(&mut self, now: Instant) {
+        let client = &self.config.client;
+        for reader in self.readers.values_mut() {
+            if reader.take_stumble() {
+                let pause =
+                    self.cluster.random.backoff(client.retry_backoff, client.retry_backoff_max, reader.failures);
+                reader.failures = reader.failures.saturating_add(1);
+                reader.retry_at = now.after(pause);
             }
         }
     }
@@ -176,14 +190,15 @@ impl ConsumerCore {
             reader.preferred = Some((row.preferred_read_replica.0, until));
             return;
         }
-        reader.failures = 0;
         reader.high_watermark = row.high_watermark;
         let aborted = row.aborted_transactions.unwrap_or_default();
         let aborted = aborted.into_iter().map(|aborted| (aborted.first_offset, aborted.producer_id.0)).collect();
-        if let Err(error) = reader.fetched(row.records.unwrap_or_default(), aborted) {
-            let offset = reader.next_fetch;
-            let error = corrupt(partition, offset, &error);
-            self.fetch_failed(now, id, partition, error);
+        match reader.fetched(row.records.unwrap_or_default(), aborted) {
+            Ok(()) => reader.fetch_succeeded(),
+            Err(error) => {
+                let error = corrupt(partition, reader.next_fetch, &error);
+                self.fetch_failed(now, id, partition, error);
+            }
         }
         self.changed = true;
     }

@@ -27,6 +27,7 @@ use super::reader::{Reader, Stage};
 use super::{ConsumerCore, ConsumerEvent, Selection};
 use crate::config::Assignor;
 use crate::core::assignor::{Member, PartitionCounts};
+use crate::core::backoff::Backoff;
 use crate::core::call::CallId;
 use crate::core::cluster::{RequestId, Target};
 use crate::error::{ClientError, Result};

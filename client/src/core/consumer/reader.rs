@@ -61,6 +61,10 @@ pub(super) struct Reader {
     /// Version of the metadata that named a wrong leader: nothing is fetched before there is another.
     pub(super) wrong_metadata: Option<u64>,
     pub(super) failures: u32,
+    /// Where a batch was found corrupt when it was opened: what is fetched there again is no success yet.
+    corrupt_at: Option<Offset>,
+    /// Whether a pause has to come before the next fetch.
+    stumbled: bool,
     pub(super) high_watermark: Offset,
     /// Bytes of the chunks that wait.
     pub(super) buffered: usize,
@@ -83,6 +87,8 @@ impl Reader {
             preferred: None,
             wrong_metadata: None,
             failures: 0,
+            corrupt_at: None,
+            stumbled: false,
             high_watermark: -1,
             buffered: 0,
             chunks: VecDeque::new(),
@@ -113,6 +119,21 @@ impl Reader {
         // The answer to a fetch under way is told apart by its request and dropped.
         self.fetching = None;
         self.retry_at = Instant::ZERO;
+        self.corrupt_at = None;
+        self.stumbled = false;
+    }
+
+    /// A fetch was answered with bytes that could be taken in.
+    pub(super) fn fetch_succeeded(&mut self) {
+        self.corrupt_at = self.corrupt_at.filter(|at| self.position <= *at);
+        if self.corrupt_at.is_none() {
+            self.failures = 0;
+        }
+    }
+
+    /// Whether a corrupt batch was found since the last call.
+    pub(super) fn take_stumble(&mut self) -> bool {
+        std::mem::take(&mut self.stumbled)
     }
 
     /// Whether a fetch may be sent for it.
@@ -132,7 +153,7 @@ impl Reader {
     /// Takes fetched bytes in.
     ///
     /// # Errors
-    /// They begin with something that is no record batch of this place.
+    /// They begin with something that is no record batch of this place, or hold nothing but what lies behind it.
     pub(super) fn fetched(
         &mut self,
         records: Bytes,
@@ -142,6 +163,7 @@ impl Reader {
         let mut batches = VecDeque::new();
         let mut rest = Batches::new(records);
         let mut bad = None;
+        let mut behind = false;
         for batch in rest.by_ref() {
             let batch = match batch.and_then(|batch| self.in_place(batch)) {
                 Ok(batch) => batch,
@@ -154,11 +176,15 @@ impl Reader {
             if batch.header.last_offset() >= self.next_fetch {
                 self.next_fetch = batch.header.last_offset().saturating_add(1);
                 batches.push_back(batch);
+            } else {
+                behind = true;
             }
         }
         if batches.is_empty() {
             let cut_short = (rest.remaining() > 0).then_some(RecordError::Truncated("record batch"));
-            return bad.or(cut_short).map_or(Ok(()), Err);
+            // The next fetch would bring the same, at once and for ever.
+            let behind = behind.then_some(RecordError::Invalid("offset"));
+            return bad.or(cut_short).or(behind).map_or(Ok(()), Err);
         }
         // What comes before a bad batch is good; the next fetch begins with the bad one, and says so.
         aborted.sort_unstable();
@@ -178,7 +204,7 @@ impl Reader {
     /// Appends up to `max` records to `out`, advancing the position.
     ///
     /// # Errors
-    /// A batch is corrupt: the position stays before it, and it will be fetched again.
+    /// A batch is corrupt: the position stays before it, and it will be fetched again after a pause.
     pub(super) fn take(
         &mut self,
         partition: &TopicPartition,
@@ -247,6 +273,9 @@ impl Reader {
         let position = self.position;
         self.clear();
         self.next_fetch = position;
+        // Another replica may have it whole.
+        self.preferred = None;
+        (self.corrupt_at, self.stumbled) = (Some(position), true);
         corrupt(partition, position, error)
     }
 }

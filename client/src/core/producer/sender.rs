@@ -13,6 +13,7 @@ use super::accumulator::Place;
 use super::queue::{Batch, PartitionQueue, Taken};
 use super::{ProducerCore, ProducerEvent, Written};
 use crate::config::Acks;
+use crate::core::backoff::Backoff;
 use crate::core::cluster::RequestId;
 use crate::error::{ClientError, Result};
 use crate::wire::text;

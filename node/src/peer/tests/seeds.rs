@@ -66,10 +66,7 @@ fn noticed(mutation: Mutation, profile: Profile) -> Option<(u64, &'static str)> 
         let broken = std::panic::catch_unwind(|| with_broken(Some(mutation), || run(seed, Some(profile)).violation));
         match broken {
             Ok(violation) => violation.map(|violation| (seed, violation.invariant)),
-            Err(_) => {
-                with_broken(None, || ());
-                Some((seed, "panic"))
-            }
+            Err(_) => Some((seed, "panic")),
         }
     })
 }

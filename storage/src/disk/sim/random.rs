@@ -1,19 +1,17 @@
-//! The simulated disk's only source of chance: a seeded generator (SplitMix64), so that a seed repeats a run exactly.
+//! The simulated disk's only source of chance, seeded, so that a seed repeats a run exactly.
+
+use millrace_types::Random as Numbers;
 
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(super) struct Random(Numbers);
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Numbers::new(seed))
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ (word >> 31)
+        self.0.number()
     }
 
     /// A number below `bound`; 0 for a bound of 0.

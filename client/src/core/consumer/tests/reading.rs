@@ -48,6 +48,25 @@ fn offsets_that_cannot_be_are_refused_and_what_comes_before_them_is_kept() {
 }
 
 #[test]
+fn batches_that_lie_behind_are_an_error_which_is_fetched_again_ever_later() {
+    let mut net = Net::new(&[("t", &[(1, 1)])]);
+    let mut core = reading(config(), &mut net);
+    // A rotten base offset is under no checksum: the broker takes the batch for the one at 10.
+    for pause in [130, 250, 490] {
+        let sent = net.next();
+        assert_eq!(wanted(&sent), [(0, 10)]);
+        net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, batch(3, &["a"])));
+        assert!(matches!(poll(&mut core, &mut net), Err(ClientError::Corrupt { offset: 10, .. })));
+        net.pass(&mut core, MILLI * (pause / 2));
+        assert!(net.sent.is_empty(), "not at once");
+        net.pass(&mut core, MILLI * (pause / 2));
+    }
+    let sent = net.next();
+    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, batch(10, &["b"])));
+    assert_eq!(values(poll(&mut core, &mut net).expect("mended")), [(10, "b".to_owned())]);
+}
+
+#[test]
 fn fetched_bytes_are_bounded() {
     let mut net = Net::new(&[("t", &[(1, 1)])]);
     let mut config = config();
@@ -170,15 +189,29 @@ fn a_corrupt_batch_is_told_and_fetched_again() {
     let sent = net.next();
     let mut broken = batch(11, &["b"]);
     *broken.last_mut().expect("bytes") ^= 1;
-    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, [batch(10, &["a"]), broken].concat()));
+    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, [batch(10, &["a"]), broken.clone()].concat()));
     assert_eq!(values(poll(&mut core, &mut net).expect("the good one first")), [(10, "a".to_owned())]);
-    let error = poll(&mut core, &mut net).expect_err("then the error");
-    assert!(matches!(error, ClientError::Corrupt { offset: 11, .. }), "{error}");
+    // It is fetched again from the corrupt batch on, not at once, and ever later.
+    for pause in [130, 250, 490] {
+        let error = poll(&mut core, &mut net).expect_err("then the error");
+        assert!(matches!(error, ClientError::Corrupt { offset: 11, .. }), "{error}");
+        let prefetched = net.next();
+        assert_eq!(wanted(&prefetched), [(0, 12)]);
+        net.answer(&mut core, &prefetched, fetched(1, 0, ErrorCode::None, batch(12, &["dropped"])));
+        net.pass(&mut core, MILLI * (pause / 2));
+        assert!(net.sent.is_empty(), "not at once");
+        net.pass(&mut core, MILLI * (pause / 2));
+        let sent = net.next();
+        assert_eq!(wanted(&sent), [(0, 11)]);
+        net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, broken.clone()));
+    }
+    poll(&mut core, &mut net).expect_err("still corrupt");
     let prefetched = net.next();
-    assert_eq!(wanted(&prefetched), [(0, 12)]);
-    net.answer(&mut core, &prefetched, fetched(1, 0, ErrorCode::None, batch(12, &["dropped"])));
-    net.run(&mut core);
-    assert_eq!(wanted(&net.next()), [(0, 11)], "fetched again from the corrupt batch on");
+    net.answer(&mut core, &prefetched, fetched(1, 0, ErrorCode::None, Vec::new()));
+    net.pass(&mut core, Duration::from_secs(2));
+    let sent = net.next();
+    net.answer(&mut core, &sent, fetched(1, 0, ErrorCode::None, batch(11, &["b"])));
+    assert_eq!(values(poll(&mut core, &mut net).expect("mended")), [(11, "b".to_owned())]);
 }
 
 #[test]
