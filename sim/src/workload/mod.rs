@@ -2,6 +2,7 @@
 
 mod admin;
 mod consumer;
+mod group;
 mod member;
 mod offsets;
 mod probe;
@@ -10,6 +11,7 @@ mod raw;
 
 pub use admin::Admin;
 pub use consumer::Consumer;
+pub use group::{GROUP, group_partition};
 pub use member::Member;
 pub use offsets::CommittedOffsets;
 pub use probe::Probe;
@@ -101,16 +103,6 @@ impl Context<'_> {
     pub fn epoch_by_now(&self) -> LeaderEpoch {
         self.coordinated.last().map_or(0, |(_, epoch)| *epoch)
     }
-}
-
-/// The group of all members.
-pub const GROUP: &str = "readers";
-
-/// The partition of `__consumer_offsets` that holds [`GROUP`]: by the hash of Java's strings, as in Kafka.
-#[must_use]
-pub fn group_partition(partitions: u64) -> i32 {
-    let hash = GROUP.bytes().fold(0_i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
-    hash.wrapping_abs().max(0) % i32::try_from(partitions).unwrap_or(1).max(1)
 }
 
 /// A client and what it does.

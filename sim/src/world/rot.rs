@@ -25,11 +25,13 @@ impl World {
         if self.phase != Phase::Safety || !self.fault_dice.chance(percent) {
             return;
         }
+        if self.options.is_cluster() {
+            // Few of a disk's files are such as may rot.
+            let _none_found = (0..20).find(|_| self.rot_one_of_several(at));
+            return;
+        }
         let Some((partition, path, first, last)) = self.draw_log_file(at) else { return };
         let Some(part) = self.names.get(&partition).cloned() else { return };
-        if self.options.is_cluster() {
-            return self.rot_one_of_several(at, (partition, &part), &path, (first, last));
-        }
         let Some(extent) = self.extent(at, partition, &path, first) else { return };
         let bit = u8::try_from(self.fault_dice.below(8)).unwrap_or(0);
         let deep = self.fault_dice.chance(50) && extent.flushed > 0;
@@ -47,31 +49,28 @@ impl World {
         }
     }
 
-    /// Spoils a sealed segment on the one machine that rots, of a partition that loses nothing by it.
-    fn rot_one_of_several(
-        &mut self,
-        at: usize,
-        (partition, part): (TopicPartition, &Part),
-        path: &Path,
-        (first, last): (i64, bool),
-    ) {
+    /// Spoils a sealed segment on the one machine that rots, of a partition that loses nothing by it; whether one was found.
+    fn rot_one_of_several(&mut self, at: usize) -> bool {
+        let Some((partition, path, first, last)) = self.draw_log_file(at) else { return false };
+        let Some(part) = self.names.get(&partition).cloned() else { return false };
         let survives = self.is_durable(partition) && self.options.replicas_of(&part.topic) >= 3;
         if self.options.cluster.rotting != Some(at) || !survives || last {
-            return;
+            return false;
         }
-        let Some(extent) = self.extent(at, partition, path, first).filter(|extent| extent.flushed > 0) else { return };
+        let extent = self.extent(at, partition, &path, first);
+        let Some(extent) = extent.filter(|extent| extent.flushed > 0) else { return false };
         // What is not flushed yet is another matter: a crash may have taken it.
         if extent.flushed < extent.used {
-            return;
+            return false;
         }
         let (kind, from) = (self.fault_dice.below(3), self.fault_dice.below(extent.flushed));
         let length = 1 + self.fault_dice.below(extent.flushed - from);
         let bit = u8::try_from(self.fault_dice.below(8)).unwrap_or(0);
         let disk = self.brokers[at].disk.clone();
         let spoil = || match kind {
-            0 => disk.flip_bit(path, from, bit),
-            1 => disk.open(path, 0).and_then(|file| file.zero(from..from + length).and_then(|()| file.flush())),
-            _ => disk.open(path, 0).and_then(|file| file.truncate(from).and_then(|()| file.flush())),
+            0 => disk.flip_bit(&path, from, bit),
+            1 => disk.open(&path, 0).and_then(|file| file.zero(from..from + length).and_then(|()| file.flush())),
+            _ => disk.open(&path, 0).and_then(|file| file.truncate(from).and_then(|()| file.flush())),
         };
         let spoiled = spoil();
         self.trace.line(
@@ -79,9 +78,10 @@ impl World {
             format_args!("rot {kind} of {} at {from}, {length} bytes: {}", path.display(), spoiled.is_ok()),
         );
         self.brokers[at].rotten.insert(partition);
-        if let Some(known) = self.history.parts.get_mut(part) {
+        if let Some(known) = self.history.parts.get_mut(&part) {
             known.rotten = true;
         }
+        true
     }
 
     /// What has rotted and is not repaired yet.
