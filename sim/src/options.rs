@@ -280,7 +280,6 @@ impl Options {
             12..24 if brokers >= 3 => {
                 self.cluster.rotting = usize::try_from(dice.below(brokers as u64)).ok();
                 self.faults.rot_percent = dice.pick(&[30, 80]);
-                // Rot comes while no process runs, into segments that are full.
                 self.faults.kill_ms = dice.pick(&[200, 500]);
                 self.segment_divisor = dice.pick(&[4, 16]);
             }

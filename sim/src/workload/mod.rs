@@ -90,21 +90,6 @@ pub struct Context<'a> {
     pub coordinated: &'a [(Instant, LeaderEpoch)],
 }
 
-impl Context<'_> {
-    /// The epoch of the coordinator whose answer to a question of `asked` this is, or an earlier one.
-    #[must_use]
-    pub fn epoch_since(&self, asked: Instant) -> LeaderEpoch {
-        let known = self.coordinated.partition_point(|(since, _)| *since <= asked).saturating_sub(1);
-        self.coordinated.get(known).map_or(0, |(_, epoch)| *epoch)
-    }
-
-    /// The epoch of the coordinator whose answer this is, or a later one.
-    #[must_use]
-    pub fn epoch_by_now(&self) -> LeaderEpoch {
-        self.coordinated.last().map_or(0, |(_, epoch)| *epoch)
-    }
-}
-
 /// A client and what it does.
 pub trait Client {
     /// Its network side.
