@@ -107,9 +107,11 @@ metrics! {
     GROUPS = "millrace_groups", Gauge, Count, "",
         "Groups coordinated here.";
     LOG_DAMAGE_FOUND_BYTES = "millrace_log_damage_found_bytes_total", Counter, Bytes, "cause",
-        "Bytes of records found damaged; of what a start finds the extent is not known.";
+        "Bytes of records found damaged; of what a start cuts the extent is not known.";
     LOG_DAMAGE_FOUND = "millrace_log_damage_found_total", Counter, Count, "cause",
         "Ranges of records found damaged: when a log was opened (start), by the scrub, or on the way to another replica (replication).";
+    LOG_DAMAGE_GIVEN_UP = "millrace_log_damage_given_up_total", Counter, Count, "cause",
+        "Ranges of damaged records that were deleted or cut before they were repaired, or that no replica had any more.";
     LOG_DAMAGE_REPAIRED_BYTES = "millrace_log_damage_repaired_bytes_total", Counter, Bytes, "cause",
         "Bytes of damaged records that were replaced by those of another replica.";
     LOG_DAMAGE_REPAIRED = "millrace_log_damage_repaired_total", Counter, Count, "cause",
@@ -117,7 +119,7 @@ metrics! {
     LOG_DAMAGED_RANGES = "millrace_log_damaged_ranges", Gauge, Count, "",
         "Ranges of damaged records that wait for their repair.";
     LOG_SCRUBBED_BYTES = "millrace_log_scrubbed_bytes_total", Counter, Bytes, "",
-        "Bytes of sealed segments whose checksums the scrub has compared.";
+        "Bytes of records whose checksums the scrub has compared.";
     LOGS_DAMAGED = "millrace_logs_damaged_total", Counter, Count, "",
         "Logs found with bad bytes below what was known to be flushed.";
     MAPPED_FILES = "millrace_mapped_files", Gauge, Count, "",

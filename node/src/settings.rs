@@ -37,7 +37,7 @@ pub struct Settings {
     pub max_request_partition_size_limit: usize,
     /// How often segments are checked for removal (`log.retention.check.interval.ms`).
     pub retention_check_interval: Duration,
-    /// Bytes of sealed segments that are read per second to find what has rotted (`log.scrub.bytes.per.second`).
+    /// Bytes of all logs that are read per second to find what has rotted (`log.scrub.bytes.per.second`).
     pub scrub_bytes_per_second: u64,
     /// Connections with each other broker for partitions (`num.replica.fetchers`).
     pub replica_fetchers: u8,

@@ -114,6 +114,7 @@ pub enum Effect {
         /// Who was to get it.
         to: ReplicaKey,
     },
-    /// The replica holds again what it may have lost: its votes and acknowledgements count.
+    /// The replica holds again what it may have lost, or leads because every voter has less: its votes and acknowledgements
+    /// count.
     Recovered,
 }

@@ -168,7 +168,8 @@ impl Raft {
         }
     }
 
-    /// The leader has resigned: the first of its successors asks for votes at once, the others later (KIP-595).
+    /// The leader has resigned: the first of its successors that lives asks for votes at once (KIP-595). The others give it
+    /// the time of an election, however slowly it notes its own vote: a thousand partitions may be handed over together.
     pub(crate) fn on_end_epoch(&mut self, now: Instant, from: Peer, end: &EndEpoch, out: &mut Vec<Effect>) {
         let follows = match &self.role {
             Role::Follower(follower) => follower.leader == from.key,
@@ -182,11 +183,12 @@ impl Raft {
         if !self.may_campaign() {
             return;
         }
-        let rank = end.successors.iter().position(|key| *key == self.me.key).unwrap_or(end.successors.len());
-        if rank == 0 {
+        let before = end.successors.iter().take_while(|key| **key != self.me.key);
+        let Some(later) = before.filter(|key| self.is_heard(**key)).count().checked_sub(1) else {
             return self.campaign(now, Some(from.key), out);
-        }
-        let delay = self.settings.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX);
+        };
+        let delay =
+            self.settings.election_timeout + self.settings.rank_delay * u32::try_from(later).unwrap_or(u32::MAX);
         let campaign_at = now.after(delay + self.random.delay_below(self.settings.jitter));
         if let Role::Unattached(unattached) = &mut self.role {
             unattached.campaign_at = Some(campaign_at);

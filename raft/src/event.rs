@@ -72,7 +72,7 @@ pub enum Event {
     Force(Configuration),
     /// The topic's settings changed.
     Configure(Settings),
-    /// The disk hangs (`true`), or works again: a replica with a hanging disk does not lead.
+    /// The replica had better not lead (`true`), since its disk hangs or its log is damaged; or may again.
     Stalled(bool),
     /// A write or flush failed: out until the process restarts.
     Poisoned,

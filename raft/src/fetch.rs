@@ -23,6 +23,7 @@ impl Raft {
         let progress = leader.progress.entry(from.key).or_insert_with(|| Progress::new(from.incarnation));
         progress.configuration = request.configuration;
         progress.log_start = request.log_start;
+        progress.unfit = request.unfit;
         progress.acknowledge(epoch, request.acknowledged, request.recovering);
         (progress.parked, progress.has_fetched) = (Some(request), true);
     }

@@ -151,6 +151,8 @@ pub struct FetchRequest {
     pub acknowledged: Acknowledged,
     /// Whether the follower may have lost what it had acknowledged: then it is not counted.
     pub recovering: bool,
+    /// Whether the follower had better not lead: its disk hangs, or its log is damaged. Nobody hands over to it (rule R18).
+    pub unfit: bool,
     /// The follower's configuration, which is durable.
     pub configuration: ConfigurationId,
     /// The high watermark as the follower knows it.

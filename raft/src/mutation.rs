@@ -82,6 +82,8 @@ pub enum Mutation {
     IgnoreLaterEpoch,
     /// R18: a leader hands over before its successor holds everything.
     TransferEarly,
+    /// R18: a leader hands over to a replica that has said that it had better not lead.
+    TransferToUnfit,
     /// R19: the latest offset is told before the epoch's start is committed.
     TellLatestEarly,
     /// R20: a message to another directory of the same broker is taken.
@@ -132,6 +134,7 @@ impl Mutation {
         Self::NoCheckQuorum,
         Self::IgnoreLaterEpoch,
         Self::TransferEarly,
+        Self::TransferToUnfit,
         Self::TellLatestEarly,
         Self::IgnoreDirectory,
         Self::LeadUndeleted,

@@ -24,6 +24,8 @@ pub(crate) struct Progress {
     /// Everything below is durable there, as a prefix of the leader's log; `None` until it holds the epoch's marker.
     pub(crate) matched: Option<Offset>,
     pub(crate) recovering: bool,
+    /// Whether it had better not lead.
+    pub(crate) unfit: bool,
     /// The configuration that is durable there.
     pub(crate) configuration: ConfigurationId,
     /// Its log start offset, as it last said.
@@ -42,6 +44,7 @@ impl Progress {
             incarnation,
             matched: None,
             recovering: false,
+            unfit: false,
             configuration,
             log_start: 0,
             has_fetched: false,

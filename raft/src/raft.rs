@@ -147,7 +147,11 @@ impl Raft {
             Event::Change(change) => self.change(change, out),
             Event::Force(configuration) => self.force(configuration, out),
             Event::Configure(settings) => self.settings = settings,
-            Event::Stalled(stalled) => self.stalled = stalled,
+            Event::Stalled(stalled) => {
+                self.stalled = stalled;
+                // The leader has to know whom it does not hand over to.
+                self.refetch();
+            }
             Event::Poisoned => self.poisoned = true,
             Event::Resign => self.resign(now, &[], out),
         }

@@ -151,6 +151,13 @@ impl Raft {
         self.as_leader().map_or_else(Vec::new, |leader| leader.in_sync.full().collect())
     }
 
+    /// The in-sync replicas that could lead in this leader's place, itself left out; of others none.
+    #[must_use]
+    pub fn successors(&self) -> Vec<ReplicaKey> {
+        let fit = |key: &ReplicaKey| *key != self.me.key && self.configuration.is_data_voter(*key) && self.is_fit(*key);
+        self.in_sync_full().into_iter().filter(fit).collect()
+    }
+
     /// Whether the host may append records, and with which epoch.
     ///
     /// # Errors

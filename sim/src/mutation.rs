@@ -179,6 +179,7 @@ mod table {
         (Storage::JournalRotIsCut, Test("storage/src/journal/tests.rs: breaking_a_rule_of_the_journal_is_noticed")),
         (Storage::SnapshotNotFlushed, Simulator),
         (Storage::SnapshotNameNotSynced, Simulator),
+        (Storage::CutToSealedDamage, Test("storage/src/upkeep/tests.rs: a_broken_rule_of_repair_is_noticed")),
         (Storage::TakeAnyRepair, Test("storage/src/upkeep/tests.rs: a_broken_rule_of_repair_is_noticed")),
         (Storage::RepairNotFlushed, Test("storage/src/upkeep/tests.rs: a_broken_rule_of_repair_is_noticed")),
         (Storage::RepairTooLate, Test("storage/src/upkeep/tests.rs: a_broken_rule_of_repair_is_noticed")),
@@ -198,6 +199,9 @@ mod table {
         ),
         (Node::ServeUnchecked, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
         (Node::LeadDamaged, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
+        (Node::NeverLeadDamaged, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
+        (Node::LeadUncommittable, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
+        (Node::ForgetDamageAtCut, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
         (
             Node::DeleteBeforeDurable,
             Test("node/src/replica/tests/deleting.rs: a_deletion_is_answered_when_it_is_durable_everywhere"),

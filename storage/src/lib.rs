@@ -37,7 +37,7 @@ pub use journal::{Journal, JournalError, JournalFlush, JournalOptions, JournalRe
 pub use layout::{DataDir, DataDirError, Identity, METADATA_DIR, NewIdentity, QSTATE_DIR, TOPICS_DIR};
 pub use layout::{parse_partition_dir, partition_dir};
 pub use log::{AppendError, Appended, Log, LogConfig, LogError, Maintenance, PrepareJob, Prepared};
-pub use log::{CutDone, CutJob, Truncation};
+pub use log::{CutDone, CutJob, Look, Truncation};
 pub use poison::Poison;
 pub use producer_state::ProducerSummary;
 pub use qstate::{

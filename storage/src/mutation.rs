@@ -28,6 +28,8 @@ pub enum Mutation {
     NoDirectorySync,
     /// Producer snapshots above a cut are kept.
     KeepSnapshotsAboveCut,
+    /// A start cuts the log at a damaged segment although its extent is known.
+    CutToSealedDamage,
     /// A repair takes whatever records another replica sends.
     TakeAnyRepair,
     /// A repaired file takes its place before it is durable.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::options::Action;
 use crate::error::BenchError;
 
 /// Processes that end with this value.
@@ -29,29 +30,31 @@ impl Brokers {
         Ok(Self(brokers))
     }
 
+    /// Does to a process what the action says.
+    pub(super) fn end(&mut self, id: i32, action: Action) -> Result<(), BenchError> {
+        match action {
+            Action::Kill => self.kill(id),
+            Action::Term => self.signal(id, Signal::TERM),
+            Action::Stop => self.signal(id, Signal::STOP),
+        }
+    }
+
+    /// Takes back what the action did.
+    pub(super) fn bring_back(&mut self, id: i32, action: Action) -> Result<(), BenchError> {
+        match action {
+            Action::Kill | Action::Term => self.restart(id),
+            Action::Stop => self.signal(id, Signal::CONT),
+        }
+    }
+
     /// Ends a process at once.
-    pub(super) fn kill(&mut self, id: i32) -> Result<(), BenchError> {
+    fn kill(&mut self, id: i32) -> Result<(), BenchError> {
         let broker = self.broker(id)?;
         broker.process.kill().map_err(failed(id, "kill"))
     }
 
-    /// Asks a process to stop in order.
-    pub(super) fn terminate(&mut self, id: i32) -> Result<(), BenchError> {
-        self.signal(id, Signal::TERM)
-    }
-
-    /// Halts a process.
-    pub(super) fn halt(&mut self, id: i32) -> Result<(), BenchError> {
-        self.signal(id, Signal::STOP)
-    }
-
-    /// Lets a halted process go on.
-    pub(super) fn go_on(&mut self, id: i32) -> Result<(), BenchError> {
-        self.signal(id, Signal::CONT)
-    }
-
     /// Starts a process again when it has ended.
-    pub(super) fn restart(&mut self, id: i32) -> Result<(), BenchError> {
+    fn restart(&mut self, id: i32) -> Result<(), BenchError> {
         let broker = self.broker(id)?;
         broker.process.wait().map_err(failed(id, "wait for"))?;
         broker.process = spawn(id, &broker.command)?;

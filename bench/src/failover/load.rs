@@ -43,18 +43,8 @@ pub(super) struct Load {
 impl Load {
     /// Starts to produce.
     pub(super) fn start(options: &Failover) -> Result<Self, BenchError> {
-        let mut config = ProducerConfig::new(&options.bootstrap);
-        config.linger = Duration::ZERO;
-        config.client.request_timeout = options.request_timeout;
-        config.client.connect_timeout = options.request_timeout;
-        config.client.retry_backoff = options.retry_backoff;
-        config.client.retry_backoff_max = options.retry_backoff;
-        config.client.reconnect_backoff = options.retry_backoff;
-        config.client.reconnect_backoff_max = options.retry_backoff.max(Duration::from_millis(100));
-        config.validate()?;
-        let record = ProducerRecord::to(options.topic.as_str())
-            .partition(options.partition)
-            .value("x".repeat(usize::try_from(options.record_size).unwrap_or(1)));
+        let config = producer_config(options)?;
+        let record = ProducerRecord::to(options.topic.as_str()).partition(options.partition).value(options.value());
         let shared = Arc::<Shared>::default();
         let (kept, rate) = (Arc::clone(&shared), options.rate);
         let thread = std::thread::spawn(move || {
@@ -104,6 +94,20 @@ impl Load {
     fn lock(&self) -> std::sync::MutexGuard<'_, Acknowledged> {
         self.shared.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The producer's settings.
+pub(super) fn producer_config(options: &Failover) -> Result<ProducerConfig, BenchError> {
+    let mut config = ProducerConfig::new(&options.bootstrap);
+    config.linger = Duration::ZERO;
+    config.client.request_timeout = options.request_timeout;
+    config.client.connect_timeout = options.request_timeout;
+    config.client.retry_backoff = options.retry_backoff;
+    config.client.retry_backoff_max = options.retry_backoff;
+    config.client.reconnect_backoff = options.retry_backoff;
+    config.client.reconnect_backoff_max = options.retry_backoff.max(Duration::from_millis(100));
+    config.validate()?;
+    Ok(config)
 }
 
 async fn produce(

@@ -2,11 +2,14 @@
 //!
 //! The tool starts the brokers itself, produces at a rate with an idempotent producer and `acks=all`, does something to
 //! the leader, waits until records sent after that are acknowledged, and puts the cluster in order again.
+//!
+//! With `--leaders` it is one broker that leads many partitions, and the time until the last of them takes records again.
 
 mod brokers;
 mod load;
 mod options;
 mod result;
+mod wave;
 
 use std::time::Duration;
 
@@ -15,7 +18,6 @@ use crate::error::BenchError;
 use crate::raw::Cluster;
 use brokers::Brokers;
 use load::Load;
-use options::Action;
 pub(crate) use options::Failover;
 use result::{Summary, Trial};
 
@@ -31,6 +33,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// When the cluster does not come up, or not back in order.
 pub(crate) fn run(options: &Failover) -> Result<(), BenchError> {
     let mut brokers = Brokers::start(&options.brokers()?)?;
+    if let Some(partitions) = options.leaders {
+        return wave::run(options, partitions, &mut brokers);
+    }
     let cluster = Watched { bootstrap: &options.bootstrap, topic: &options.topic, partition: options.partition };
     cluster.create(options)?;
     cluster.in_order(options.replicas())?;
@@ -55,20 +60,13 @@ fn trial(options: &Failover, brokers: &mut Brokers, cluster: &Watched<'_>, load:
     let steady_ms = load.longest().as_secs_f64() * 1e3;
     let sent = load.begin();
     let begun = clock::now_ns();
-    match options.action {
-        Action::Kill => brokers.kill(leader)?,
-        Action::Term => brokers.terminate(leader)?,
-        Action::Stop => brokers.halt(leader)?,
-    }
+    brokers.end(leader, options.action)?;
     // A second of records that were sent afterwards shows that it goes on.
     let enough = sent.saturating_add(options.rate);
     load.await_acknowledged(enough, PATIENCE)?;
     let longest_ms = load.longest().as_secs_f64() * 1e3;
     let took_ms = (clock::now_ns() - begun) as f64 / 1e6;
-    match options.action {
-        Action::Kill | Action::Term => brokers.restart(leader)?,
-        Action::Stop => brokers.go_on(leader)?,
-    }
+    brokers.bring_back(leader, options.action)?;
     Ok(Trial { leader, steady_ms, longest_ms, took_ms })
 }
 

@@ -35,6 +35,10 @@ pub(crate) struct Failover {
     /// Partition to produce to.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=100_000))]
     pub(crate) partition: i32,
+    /// Measures the end of a broker that leads all of so many partitions, in place of one partition under load: the time
+    /// until each of them has acknowledged a record that was sent afterwards. The first `--broker` is the one that ends.
+    #[arg(long, conflicts_with_all = ["partition", "rate"], value_parser = clap::value_parser!(i32).range(1..=100_000))]
+    pub(crate) leaders: Option<i32>,
     /// Replicas of the topic when it is created.
     #[arg(long, default_value_t = 3)]
     pub(crate) replication_factor: i16,
@@ -81,6 +85,11 @@ impl Failover {
         let read =
             |text| split(text).ok_or_else(|| BenchError::Options(format!("--broker: `{text}` is not ID=COMMAND")));
         self.broker.iter().map(read).collect()
+    }
+
+    /// A record's value.
+    pub(super) fn value(&self) -> String {
+        "x".repeat(usize::try_from(self.record_size).unwrap_or(1))
     }
 
     /// Replicas that a partition in order has.

@@ -52,12 +52,14 @@ impl<'a> Summary<'a> {
             }
         }
         if let Some(spread) = self.longest_ms.filter(|_| !to_stdout) {
+            let what = match self.options.leaders {
+                Some(partitions) => format!("the last of {partitions} partitions took records again after"),
+                None => format!("at {} records/s without an acknowledgement for", self.options.rate),
+            };
             println!(
-                "{:?}, {} trials at {} records/s: without an acknowledgement for {:.0} ms (median), {:.0} ms (least), {:.0} ms \
-                 (most); {} records given up",
+                "{:?}, {} trials: {what} {:.0} ms (median), {:.0} ms (least), {:.0} ms (most); {} records given up",
                 self.options.action,
                 self.trials.len(),
-                self.options.rate,
                 spread.median,
                 spread.min,
                 spread.max,

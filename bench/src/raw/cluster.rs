@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponse;
 use kafka_protocol::messages::{ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest};
-use kafka_protocol::messages::{ListOffsetsRequest, MetadataRequest, TopicName};
+use kafka_protocol::messages::{BrokerId, ElectLeadersRequest, ListOffsetsRequest, MetadataRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use millrace_types::{ErrorCode, Offset};
 
 use super::connection::protocol;
-use super::{CREATE_TOPICS, Connection, DELETE_TOPICS, LIST_OFFSETS, METADATA, VERSIONS};
+use super::{CREATE_TOPICS, Connection, DELETE_TOPICS, ELECT_LEADERS, LIST_OFFSETS, METADATA, VERSIONS};
 use crate::cli::Load;
 use crate::clock;
 use crate::error::BenchError;
@@ -89,14 +92,36 @@ impl Cluster {
         replication_factor: i16,
         configs: &[(String, String)],
     ) -> Result<(), BenchError> {
+        let topic =
+            CreatableTopic::default().with_num_partitions(partitions).with_replication_factor(replication_factor);
+        self.create(name, topic, configs)
+    }
+
+    /// Creates a topic whose partitions have all the same replicas, the preferred leader first; without effect when it is
+    /// there already.
+    pub(crate) fn create_assigned(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replicas: &[i32],
+        configs: &[(String, String)],
+    ) -> Result<(), BenchError> {
+        let brokers: Vec<BrokerId> = replicas.iter().map(|id| (*id).into()).collect();
+        let assigned = (0..partitions).map(|partition| {
+            CreatableReplicaAssignment::default().with_partition_index(partition).with_broker_ids(brokers.clone())
+        });
+        let topic = CreatableTopic::default()
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_assignments(assigned.collect());
+        self.create(name, topic, configs)
+    }
+
+    fn create(&mut self, name: &str, topic: CreatableTopic, configs: &[(String, String)]) -> Result<(), BenchError> {
         let configs = configs
             .iter()
             .map(|(key, value)| CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value))));
-        let topic = CreatableTopic::default()
-            .with_name(TopicName(text(name)))
-            .with_num_partitions(partitions)
-            .with_replication_factor(replication_factor)
-            .with_configs(configs.collect());
+        let topic = topic.with_name(TopicName(text(name))).with_configs(configs.collect());
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(TOPIC_TIMEOUT_MS);
         let answer = self.connection.call(&request, CREATE_TOPICS)?;
         let code = answer.topics.first().map_or(0, |topic| topic.error_code);
@@ -153,6 +178,26 @@ impl Cluster {
             replicas: found.replica_nodes.len(),
             in_sync: found.isr_nodes.len(),
         }))
+    }
+
+    /// Asks for the election of the first replica as leader, in every partition of a topic. Whether it came to that the
+    /// metadata say.
+    pub(crate) fn elect_preferred(&mut self, name: &str, partitions: i32) -> Result<(), BenchError> {
+        let asked =
+            TopicPartitions::default().with_topic(TopicName(text(name))).with_partitions((0..partitions).collect());
+        let request = ElectLeadersRequest::default()
+            .with_election_type(0)
+            .with_topic_partitions(Some(vec![asked]))
+            .with_timeout_ms(TOPIC_TIMEOUT_MS);
+        let answer = self.connection.call(&request, ELECT_LEADERS)?;
+        refused("electing preferred leaders", answer.error_code)
+    }
+
+    /// How many partitions of a topic are led by a broker with so many replicas in sync at least.
+    pub(crate) fn led_by(&mut self, name: &str, broker: i32, in_sync: usize) -> Result<usize, BenchError> {
+        let answer = self.metadata(name)?;
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        Ok(partitions.filter(|found| found.leader_id.0 == broker && found.isr_nodes.len() >= in_sync).count())
     }
 
     fn metadata(&mut self, name: &str) -> Result<MetadataResponse, BenchError> {

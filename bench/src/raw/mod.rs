@@ -22,6 +22,8 @@ pub(crate) const VERSIONS: &[(i16, i16, &str)] = &[
     (19, CREATE_TOPICS, "CreateTopics"),
     (20, DELETE_TOPICS, "DeleteTopics"),
 ];
+/// ElectLeaders with a kind of election (KIP-460), without compact fields; asked for by `failover` alone.
+pub(crate) const ELECT_LEADERS: i16 = 1;
 /// The last version of Produce without compact fields but zstd.
 pub(crate) const PRODUCE: i16 = 7;
 /// The last version of Fetch without compact fields; it has sessions (KIP-227).

@@ -107,8 +107,10 @@ fn report(local: &Local, partition: TopicPartition, recovery: &millrace_storage:
         tracing::warn!(%partition, "records acknowledged from the page cache may be lost by the power failure");
     }
     if let Some(rot) = &recovery.damaged {
-        local.shared.meters.logs_damaged.increment(1);
         tracing::error!(%partition, "{rot}");
+    }
+    if recovery.damaged.is_some() || !recovery.holes.is_empty() {
+        local.shared.meters.logs_damaged.increment(1);
     }
 }
 

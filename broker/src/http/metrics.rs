@@ -117,9 +117,10 @@ fn sample_upkeep(shared: &Shared) {
     });
     gauge!(names::LOG_DAMAGED_RANGES).set(figure(hosted.map(|view| view.log.damaged().len()).sum()));
     counter!(names::LOG_SCRUBBED_BYTES).absolute(upkeep.scrubbed_bytes);
-    let tallies = upkeep.found.into_iter().zip(upkeep.repaired);
-    for (cause, ((found, found_bytes), (repaired, repaired_bytes))) in Cause::ALL.into_iter().zip(tallies) {
+    let tallies = upkeep.found.into_iter().zip(upkeep.repaired).zip(upkeep.given_up);
+    for (cause, (((found, found_bytes), (repaired, repaired_bytes)), given_up)) in Cause::ALL.into_iter().zip(tallies) {
         let cause = cause.name();
+        counter!(names::LOG_DAMAGE_GIVEN_UP, "cause" => cause).absolute(given_up);
         counter!(names::LOG_DAMAGE_FOUND, "cause" => cause).absolute(found);
         counter!(names::LOG_DAMAGE_FOUND_BYTES, "cause" => cause).absolute(found_bytes);
         counter!(names::LOG_DAMAGE_REPAIRED, "cause" => cause).absolute(repaired);

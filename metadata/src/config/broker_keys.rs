@@ -126,7 +126,7 @@ pub const BROKER_KEYS: &[Key] = &[
     key(
         "log.scrub.bytes.per.second",
         long(0, 4_194_304),
-        "How fast all sealed segments together are read over and over, to find bytes that have rotted before someone needs them; 0 for not at all. What is found is fetched again from another replica.",
+        "How fast everything that is flushed is read over and over, all logs together, to find bytes that have rotted before someone needs them; 0 for not at all. What is found is fetched again from another replica.",
     )
     .unit(Unit::Bytes),
     key(

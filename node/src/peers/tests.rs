@@ -249,6 +249,7 @@ fn who_asks_a_replica_that_is_not_there_is_told_so() {
         position: Position { epoch, offset: 7 },
         acknowledged: Acknowledged { epoch, offset: 7 },
         recovering: false,
+        unfit: false,
         configuration: ConfigurationId { generation: 0, epoch: 0, version: 1 },
         high_watermark: 7,
         log_start: 0,

@@ -29,7 +29,7 @@ impl Replica {
         }
         match &envelope.message {
             Message::Repair(request) => return self.lend(&envelope, *request, out),
-            Message::RepairResponse(response) => return self.borrowed(now, &envelope, *response, records, out),
+            Message::RepairResponse(response) => return self.borrowed(now, &envelope, *response, records),
             _ => {}
         }
         if let Message::FetchResponse(response) = &mut envelope.message

@@ -24,6 +24,7 @@ impl Replica {
         let recovery = self.recovery.take().unwrap_or_default();
         self.report(&recovery);
         self.next_check = now.instant.after(self.first_check());
+        self.suspect_holes(&recovery.holes);
         match &recovery.damaged {
             Some(rot) if self.is_alone() => self.start_damaged(rot),
             Some(rot) => self.salvage(rot, out),
@@ -242,10 +243,7 @@ impl Replica {
 
     /// Who could lead in this replica's place.
     pub(super) fn successor(&self) -> Option<millrace_raft::ReplicaKey> {
-        let me = self.raft.me().key;
-        let members = self.raft.configuration();
-        let fit = |key: &millrace_raft::ReplicaKey| *key != me && members.is_data_voter(*key);
-        self.raft.in_sync_full().into_iter().find(fit)
+        self.raft.successors().into_iter().next()
     }
 
     /// Stops for good when nothing is under way. A log that is intact leaves behind what makes the next start quick.

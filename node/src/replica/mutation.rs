@@ -20,6 +20,12 @@ pub enum Mutation {
     ServeUnchecked,
     /// A leader whose log is damaged leads on, and one that follows asks for votes.
     LeadDamaged,
+    /// A replica whose log is damaged never asks for votes, even if nobody else leads.
+    NeverLeadDamaged,
+    /// A leader leads on although what it has lost keeps everything from being committed.
+    LeadUncommittable,
+    /// What is damaged below a cut of its segment is forgotten.
+    ForgetDamageAtCut,
     /// A follower says that it has deleted records before that is durable.
     DeleteBeforeDurable,
     /// A metadata command is answered, and its image published, before its entry is durable.

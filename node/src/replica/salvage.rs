@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use millrace_storage::{Cause, LogError, QRecord, Rot};
-use millrace_types::{Now, Offset};
+use millrace_types::{LeaderEpoch, Now, Offset};
 
 use super::core::Phase;
 use super::cut::Cut;
@@ -21,6 +21,8 @@ use super::{Replica, ReplicaEffect};
 pub(super) struct Lost {
     /// Offsets that were flushed.
     range: Range<Offset>,
+    /// No record there was of a later epoch.
+    epoch: LeaderEpoch,
     /// Bytes that are left.
     kept: u64,
 }
@@ -42,7 +44,8 @@ impl Replica {
             return;
         };
         self.log.upkeep().found(Cause::Start, 0);
-        self.lost = Some(Lost { range: rot.offset..rot.flushed, kept: self.log.size_bytes() });
+        let (range, epoch, kept) = (rot.offset..rot.flushed, self.raft.epoch(), self.log.size_bytes());
+        self.lost = Some(Lost { range, epoch, kept });
         let recovering = QRecord::Recovering { tp: self.partition, recovering: true };
         let noted = (!broken(Mutation::CutBeforeRecovering)).then_some(recovering);
         let records = noted.into_iter().chain(truncation.records.iter().cloned()).collect();
@@ -70,10 +73,21 @@ impl Replica {
         }
     }
 
-    /// What was lost, here or before an earlier start, is here again.
+    /// What was lost, here or before an earlier start, is here again, if any replica had it.
     pub(super) fn recovered(&mut self) {
         let (partition, end) = (self.partition, self.log.log_end());
         match self.lost.take() {
+            Some(lost) if self.same_upto(lost.epoch) < lost.range.end => {
+                let (from, to) = (self.same_upto(lost.epoch).max(lost.range.start), lost.range.end);
+                tracing::error!(
+                    %partition,
+                    from,
+                    to,
+                    end,
+                    "damaged records are gone: no replica that could vote has them; those that were committed are lost"
+                );
+                self.log.upkeep().given_up(Cause::Start);
+            }
             Some(lost) => {
                 let Range { start: from, end: to } = lost.range;
                 let bytes = self.log.size_bytes().saturating_sub(lost.kept);
@@ -82,5 +96,12 @@ impl Replica {
             }
             None => tracing::info!(%partition, end, "what was lost has been fetched again"),
         }
+    }
+
+    /// Up to where the log has no record of an epoch later than `epoch`.
+    fn same_upto(&self, epoch: LeaderEpoch) -> Offset {
+        let epochs = self.log.epoch_cache();
+        let later = epochs.entries().iter().find(|known| known.0 > epoch);
+        later.map_or(Offset::MAX, |known| known.1).min(self.log.log_end())
     }
 }

@@ -69,6 +69,7 @@ impl Raft {
             position: self.position(),
             acknowledged: self.acknowledged(),
             recovering: self.recovering,
+            unfit: self.stalled,
             configuration: self.configuration.id,
             high_watermark: self.high_watermark,
             log_start: self.log.start,

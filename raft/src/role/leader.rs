@@ -81,7 +81,10 @@ impl Raft {
         let live = self.configuration.data_voters().filter(|key| self.sessions.is_up(*key));
         let provisional = live.filter(|_| !broken(Mutation::NoProvisional)).collect();
         let in_sync = InSync::new(self.me.key, provisional, now.after(self.settings.provisional));
-        self.recovering &= electors.is_empty();
+        if self.recovering && !electors.is_empty() {
+            self.recovering = false;
+            out.push(Effect::Recovered);
+        }
         self.transition(Role::Leader(Box::new(Leader {
             start: marker.start,
             since: now,

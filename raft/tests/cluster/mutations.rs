@@ -61,6 +61,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::NoCheckQuorum, Script("thesis_6_2_check_quorum")),
     (M::IgnoreLaterEpoch, Script("raft_5_1_terms")),
     (M::TransferEarly, Script("thesis_3_10_transfer")),
+    (M::TransferToUnfit, Script("thesis_3_10_transfer")),
     (M::TellLatestEarly, Seeds(Profile::Storm)),
     (M::IgnoreDirectory, Seeds(Profile::Wipe)),
     (M::LeadUndeleted, Script("kip_107_deletions")),

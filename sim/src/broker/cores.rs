@@ -195,7 +195,7 @@ impl Process {
             partition,
             end: log.log_end(),
             suffix_lost: recovery.suffix_lost,
-            damaged: recovery.damaged.is_some(),
+            damaged: recovery.damaged.is_some() || !recovery.holes.is_empty(),
         });
         if self.deleting.contains(&partition) {
             return self.remove(partition);

@@ -6,33 +6,30 @@ use millrace_types::Offset;
 
 use super::segment::{Scanned, Sidecar};
 use super::{Finding, LogCheck, Severity};
-use crate::recovery::{Known, Recovery};
+use crate::recovery::{Known, Recovery, Rot};
 use crate::segment::{FileKind, file_name};
 
 /// Adds what the recovery of a log came to.
 pub(super) fn recovery(check: &mut LogCheck, dir: &Path, known: &Known, recovery: &Recovery) {
     let end = check.end;
-    let mut add = |severity, offset, what: String, next_start: String| {
-        let file = dir.to_owned();
-        check.findings.push(Finding { severity, file, position: None, offset: Some(offset), what, next_start });
-    };
+    for hole in &recovery.holes {
+        let next_start = "goes on with the segment as it is, looks at all of it, replaces what is damaged by what other \
+                          replicas hold, and refuses to read it until then";
+        check.findings.push(damage(hole, next_start.to_owned()));
+    }
     if let Some(rot) = &recovery.damaged {
-        let what = format!("{}; offsets {} to {} were flushed", rot.reason, rot.offset, rot.flushed.saturating_sub(1));
         let next_start = format!(
             "fetches again from offset {} on where there are other replicas; else serves what lies below, takes no \
              writes, cuts nothing",
             rot.offset
         );
-        check.findings.push(Finding {
-            severity: Severity::Damage,
-            file: rot.file.clone(),
-            position: Some(rot.position),
-            offset: Some(rot.offset),
-            what,
-            next_start,
-        });
+        check.findings.push(damage(rot, next_start));
         return;
     }
+    let mut add = |severity, offset, what: String, next_start: String| {
+        let file = dir.to_owned();
+        check.findings.push(Finding { severity, file, position: None, offset: Some(offset), what, next_start });
+    };
     if recovery.flush.is_some() {
         let what = format!("offsets {} to {} are whole and not known to be flushed", known.flushed.unwrap_or(0), end);
         add(Severity::Recovery, known.flushed.unwrap_or(0), what, "flushes them, cuts nothing of them".to_owned());
@@ -60,13 +57,25 @@ pub(super) fn recovery(check: &mut LogCheck, dir: &Path, known: &Known, recovery
     }
 }
 
+fn damage(rot: &Rot, next_start: String) -> Finding {
+    let what = format!("{}; offsets {} to {} were flushed", rot.reason, rot.offset, rot.flushed.saturating_sub(1));
+    Finding {
+        severity: Severity::Damage,
+        file: rot.file.clone(),
+        position: Some(rot.position),
+        offset: Some(rot.offset),
+        what,
+        next_start,
+    }
+}
+
 /// Adds what is wrong with the segments and was not met by the recovery, which trusts what was flushed.
 pub(super) fn segments(check: &mut LogCheck, known: &Known, recovery: &Recovery, segments: &[Scanned]) {
     // Behind this offset the recovery has judged.
     let judged = if recovery.damaged.is_some() { known.flushed.unwrap_or(0) } else { check.end };
     for segment in segments.iter().filter(|segment| segment.base < judged) {
         let due = segment.following.unwrap_or(Offset::MAX).min(judged);
-        let reported = recovery.damaged.as_ref().is_some_and(|rot| rot.file == segment.file);
+        let reported = recovery.damaged.iter().chain(&recovery.holes).any(|rot| rot.file == segment.file);
         if segment.next < due && !reported {
             check.findings.push(Finding {
                 severity: Severity::Damage,

@@ -35,6 +35,7 @@ use prepare::Ahead;
 pub use prepare::{PrepareJob, Prepared};
 pub use retention::Maintenance;
 pub use truncate::{CutDone, CutJob, Truncation};
+pub use upkeep::Look;
 
 /// The log of one partition.
 ///
@@ -54,6 +55,8 @@ pub struct Log {
     flush: FlushState,
     poison: Poison,
     ahead: Ahead,
+    /// What lies below was not appended since the log was opened, or was left by a cut: it may have come from the disk.
+    grown_from: Offset,
     /// Where the scrub has come to.
     scrub_at: upkeep::ScrubAt,
     /// Segments that left the log, and when their files may go.

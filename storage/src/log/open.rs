@@ -49,6 +49,9 @@ impl Log {
             let work = flush.take(opened.end, latest_epoch, &home)?;
             recovery.flush = work.map(|work| FlushWork { rewritten: opened.rewritten, ..work });
         }
+        for rot in &recovery.holes {
+            shared.open_hole(rot.offset..rot.flushed);
+        }
         shared.set_first_undecided(opened.producers.first_undecided());
         let ahead = Ahead::new(opened.unfinished);
         let (producers, poison, removed) = (opened.producers, Poison::default(), VecDeque::new());
@@ -63,6 +66,7 @@ impl Log {
             flush,
             poison,
             ahead,
+            grown_from: opened.end,
             scrub_at: None,
             removed,
         };

@@ -53,7 +53,8 @@ impl Ahead {
 
     /// Leaves the finishing of a segment to the next job.
     pub(super) fn seal(&mut self, segment: Arc<Segment>, end: Offset, producers: &ProducerState) {
-        let snapshot = (!producers.is_empty()).then(|| (end, encode_snapshot(end, producers)));
+        // One without producers, too: it spares the next start the reading of all that lies in front.
+        let snapshot = Some((end, encode_snapshot(end, producers)));
         self.backlog.seals.lock().push(Seal { generation: self.generation, segment, snapshot });
     }
 

@@ -93,10 +93,10 @@ impl Log {
     fn batch_start(&self, offset: Offset) -> Result<Offset, DiskError> {
         let segments = self.segments();
         let Some(segment) = segments.iter().rev().find(|segment| segment.base() <= offset) else { return Ok(offset) };
-        if offset >= segment.next() || !segment.is_created() {
+        if offset == segment.base() || offset >= segment.next() || !segment.is_created() {
             return Ok(offset);
         }
-        let bytes = segment.file()?.read(0, usize::try_from(segment.used()).unwrap_or(usize::MAX))?;
+        let bytes = segment.held()?;
         let holds = Walk::new(&bytes).find(|walked| walked.header.last_offset() >= offset);
         Ok(holds.map_or(offset, |walked| walked.header.base_offset))
     }
@@ -123,11 +123,13 @@ impl Log {
         let empties = to == self.log_start() || truncation.reset.is_some();
         let keeps = if empties { 0 } else { kept.iter().take_while(|s| s.base() < to).count() };
         let later = kept.split_off(keeps);
-        for segment in later.iter().chain(kept.last()) {
+        // A sealed segment that ends at the cut stays as it is, damaged or not.
+        let sealed = kept.last().filter(|last| last.is_sealed() && last.next() == to).cloned();
+        for segment in later.iter().chain(kept.last().filter(|_| sealed.is_none())) {
             segment.end_life();
         }
         let (index_interval_bytes, limit) = (self.config.index_interval_bytes, self.config.segment_limit());
-        let begins_anew = kept.is_empty();
+        let begins_anew = kept.is_empty() || sealed.is_some();
         if begins_anew {
             let content = Content::new(to, index_interval_bytes);
             kept.push(Segment::new(&self.home, content, limit, false, self.active.opened_at()));
@@ -147,6 +149,7 @@ impl Log {
         self.latest_epoch = self.shared.epochs.read().latest();
         self.shared.set_segments(kept.clone());
         self.shared.damage.store(None);
+        self.grown_from = to;
         self.shared.cut_holes(if truncation.reset.is_some() { Offset::MIN } else { to });
         let max_producers = self.config.max_producers;
         CutJob {
@@ -155,6 +158,7 @@ impl Log {
             salvaged,
             kept,
             later,
+            sealed,
             begins_anew,
             index_interval_bytes,
             limit,
@@ -168,11 +172,15 @@ impl Log {
     /// # Errors
     /// When the disk has failed.
     pub fn finish_cut(&mut self, done: CutDone) -> Result<QRecord, LogError> {
-        let CutDone { to, epoch, producers } = done;
+        let CutDone { to, epoch, sealed, producers } = done;
         self.producers = producers.map_err(|error| {
             self.poison.set(&error);
             LogError::Disk(error)
         })?;
+        if let Some(sealed) = sealed {
+            // What was left to do for it was given up with all that was under way.
+            self.ahead.seal(sealed, to, &self.producers);
+        }
         self.shared.set_first_undecided(self.producers.first_undecided());
         Ok(QRecord::Trunc { tp: self.partition, to, epoch })
     }
@@ -189,7 +197,9 @@ pub struct CutJob {
     later: Vec<Arc<Segment>>,
     /// The segments that a damaged log knew: files of others go.
     salvaged: Option<Vec<Offset>>,
-    /// Whether no segment stays, and `kept` holds a new one.
+    /// The last segment that stays, when it is sealed and ends at the cut.
+    sealed: Option<Arc<Segment>>,
+    /// Whether no segment is cut, and the last of `kept` is a new one.
     begins_anew: bool,
     index_interval_bytes: u32,
     limit: u64,
@@ -202,6 +212,7 @@ pub struct CutJob {
 pub struct CutDone {
     to: Offset,
     epoch: LeaderEpoch,
+    sealed: Option<Arc<Segment>>,
     producers: Result<ProducerState, DiskError>,
 }
 
@@ -209,7 +220,7 @@ impl CutJob {
     /// Removes later segments, zeroes the rest of the last one and flushes it, rolls the producers back.
     pub fn run(self) -> CutDone {
         let producers = self.cut();
-        CutDone { to: self.truncation.to, epoch: self.truncation.epoch, producers }
+        CutDone { to: self.truncation.to, epoch: self.truncation.epoch, sealed: self.sealed, producers }
     }
 
     fn cut(&self) -> Result<ProducerState, DiskError> {
@@ -253,8 +264,7 @@ impl CutJob {
         if !segment.is_created() {
             return Ok(());
         }
-        let used = usize::try_from(segment.used()).unwrap_or(usize::MAX);
-        let bytes = segment.file()?.read(0, used)?;
+        let bytes = segment.held()?;
         for walked in Walk::new(&bytes).take_while(|walked| walked.header.base_offset < to) {
             content.add(&walked.header);
         }

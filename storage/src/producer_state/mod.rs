@@ -17,7 +17,7 @@ use crate::log::AppendError;
 use crate::record_batch::BatchHeader;
 
 use entry::{Entry, end_marker};
-pub(crate) use rebuild::rebuild;
+pub(crate) use rebuild::{has_snapshot, rebuild};
 pub(crate) use snapshot::{decode_snapshot, encode_snapshot};
 pub use summary::ProducerSummary;
 

@@ -33,6 +33,12 @@ pub(crate) fn rebuild(
     Ok(state)
 }
 
+/// Whether there is a good snapshot of the state at `offset`.
+pub(crate) fn has_snapshot(home: &Home, offset: Offset) -> bool {
+    let path = home.dir.join(file_name(offset, FileKind::Snapshot));
+    read_whole(&home.disk, &path).is_ok_and(|bytes| decode_snapshot(offset, &bytes).is_ok())
+}
+
 fn newest_snapshot(home: &Home, first: Offset, upto: Offset) -> (ProducerState, Offset) {
     let entries = home.disk.list(&home.dir).unwrap_or_default();
     let snapshot = |name: &str| parse_file_name(name).filter(|(_, kind)| *kind == FileKind::Snapshot);

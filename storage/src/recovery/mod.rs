@@ -73,6 +73,9 @@ pub struct Recovery {
     /// Bad bytes below what was flushed; nothing was cut, and the log refuses appends until it is cut to the damage
     /// ([`Log::truncate_to_damage`](crate::Log::truncate_to_damage)).
     pub damaged: Option<Rot>,
+    /// Sealed segments with bad or missing bytes, whose extent and epochs are known all the same: the log is open over them,
+    /// refuses to read them, and takes appends. Each is to be looked at, and repaired ([`Log::look_around`](crate::Log::look_around)).
+    pub holes: Vec<Rot>,
     /// Whether acknowledged records may be missing at the end: they were acknowledged from a page cache that is lost, or
     /// that could not be flushed.
     pub suffix_lost: bool,

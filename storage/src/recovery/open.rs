@@ -14,7 +14,7 @@ use crate::disk::DiskError;
 use crate::epoch_cache::EpochCache;
 use crate::log::{LogConfig, LogError};
 use crate::mutation::{Mutation, broken};
-use crate::producer_state::{ProducerState, rebuild};
+use crate::producer_state::{ProducerState, has_snapshot, rebuild};
 use crate::qstate::QRecord;
 use crate::segment::{Content, FileKind, Home, Segment, file_name, remove_if_there, sidecar_head};
 
@@ -70,12 +70,14 @@ pub(crate) fn open(
         scanned: 0,
         tail: None,
         damage: None,
+        holes: Vec::new(),
         rewritten: false,
     };
     let removed_below = opening.remove_below(&files, start)?;
     let mut rest: Vec<Offset> = files.logs.iter().copied().filter(|base| !removed_below.contains(base)).collect();
     rest.reverse();
     while let Some(base) = rest.pop() {
+        while opening.accept_missing(base, &files) {}
         let following = rest.last().copied();
         if !opening.take_segment(base, following)? {
             rest.push(base);
@@ -114,6 +116,8 @@ struct Opening<'a> {
     scanned: u64,
     tail: Option<Tail>,
     damage: Option<Rot>,
+    /// What is damaged in segments that were taken all the same.
+    holes: Vec<Rot>,
     rewritten: bool,
 }
 
@@ -173,17 +177,41 @@ impl Opening<'_> {
         self.scan_segment(base, following)
     }
 
-    /// Takes a sealed segment by its sidecar and a look at both ends of the file: all of it was known flushed.
+    /// Takes a segment whose file is missing in front of the one that begins at `following`, by its sidecar.
+    fn accept_missing(&mut self, following: Offset, files: &Files) -> bool {
+        let base = if self.segments.is_empty() {
+            // The one that holds the log start offset, if that is not `following`.
+            files.indexes.range(..=self.next).next_back().copied().filter(|base| *base < following)
+        } else {
+            files.indexes.get(&self.next).copied()
+        };
+        let Some(base) = base.filter(|base| *base < following && !files.logs.contains(base)) else { return false };
+        let next = files.indexes.range(base + 1..following).next().copied().unwrap_or(following);
+        next > self.next && next <= self.flushed() && self.accept_sealed(base, next)
+    }
+
+    /// Takes a sealed segment by its sidecar: all of it was known flushed. A look at both ends of the file tells whether it
+    /// is damaged; then it is taken as well, with a hole, if nothing but its records is needed of it.
     fn accept_sealed(&mut self, base: Offset, next: Offset) -> bool {
         let len = self.lens.get(&base).copied().unwrap_or(0);
         let Some(sidecar) = sidecar_head(&self.home.disk, &self.home.dir, base) else { return false };
         let summary = sidecar.summary;
         let falls = summary.epochs.first().is_some_and(|first| first.0 < self.epoch);
-        if summary.base != base || summary.next != next || summary.used > len || falls {
+        if summary.base != base || summary.next != next || falls {
             return false;
         }
-        if !has_both_ends(self.home, &summary, sidecar.last) {
-            return false;
+        if summary.used > len || !has_both_ends(self.home, &summary, sidecar.last) {
+            // The producers behind it must be known without its records.
+            if !has_snapshot(self.home, next) || broken(Mutation::CutToSealedDamage) {
+                return false;
+            }
+            self.holes.push(Rot {
+                file: self.home.dir.join(file_name(base, FileKind::Log)),
+                position: 0,
+                offset: base,
+                flushed: next,
+                reason: format!("{len} bytes of {}, or other ones than were written", summary.used),
+            });
         }
         self.epoch = summary.epochs.last().map_or(self.epoch, |last| last.0);
         self.next = next;
@@ -367,6 +395,7 @@ impl Opening<'_> {
             scanned_bytes: self.scanned,
             flush: None,
             damaged: self.damage,
+            holes: self.holes,
             suffix_lost: self.known.volatile && (!self.known.clean || self.known.suspect),
         };
         let Self { segments, unfinished, rewritten, .. } = self;

@@ -41,6 +41,7 @@ impl Segment {
     pub(crate) fn read(self: &Arc<Self>, range: Range) -> Result<Found, DiskError> {
         let Some((start, end)) = self.window(range) else { return self.warm_failed().map(|()| Found::Cold) };
         let file = self.file()?;
+        let end = within(start, end, file.len());
         let touched = start.saturating_add(range.max_bytes as u64).min(end);
         if self.may_be_cold(start) && !file.is_resident(start..touched) {
             return self.warm_failed().map(|()| Found::Cold);
@@ -58,7 +59,7 @@ impl Segment {
     }
 
     /// Whether it takes a look to know that what lies at `position` is in memory.
-    pub(super) fn may_be_cold(&self, position: u64) -> bool {
+    pub(crate) fn may_be_cold(&self, position: u64) -> bool {
         self.is_sealed() || self.used().saturating_sub(position) > WARM_TAIL
     }
 
@@ -84,8 +85,9 @@ impl Segment {
     fn try_warm(self: &Arc<Self>, range: Range) -> Result<(), DiskError> {
         self.load_index()?;
         let Some((start, end)) = self.window(range) else { return Ok(()) };
-        let touched = start.saturating_add(range.max_bytes as u64).min(end);
-        self.file()?.warm(start..touched)
+        let file = self.file()?;
+        let touched = start.saturating_add(range.max_bytes as u64).min(within(start, end, file.len()));
+        file.warm(start..touched)
     }
 
     /// The positions between which the batches of `range` lie; `None` while the index is not in memory.
@@ -137,6 +139,18 @@ impl Segment {
         Some((usize::try_from(position).ok()?, self.base() + i64::from(entry.relative)))
     }
 
+    /// Everything that the segment holds, as far as the file still goes.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or mapped, but for one that is gone.
+    pub(crate) fn held(self: &Arc<Self>) -> Result<Bytes, DiskError> {
+        match self.file() {
+            Ok(file) => file.read(0, usize::try_from(self.used().min(file.len())).unwrap_or(usize::MAX)),
+            Err(error) if error.is_not_found() => Ok(Bytes::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A position at or in front of the batch that holds `offset`; the start while the index is not in memory.
     pub(crate) fn position_of(&self, offset: Offset) -> u64 {
         let content = self.content().read();
@@ -146,4 +160,9 @@ impl Segment {
     pub(super) fn relative(&self, offset: Offset) -> u32 {
         u32::try_from(offset.saturating_sub(self.base()).max(0)).unwrap_or(u32::MAX)
     }
+}
+
+/// The end of a read from `start` in a file that has lost its end: what it still holds can be read.
+fn within(start: u64, end: u64, len: u64) -> u64 {
+    if start < len { end.min(len) } else { end }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::whole_file::{read_whole, write_whole};
+use super::whole_file::{read_whole, sidecar_head, write_whole};
 use super::{Content, FileKind, Segment, Walk, file_name};
 use crate::disk::DiskError;
 use crate::index::{decode_sidecar, encode_sidecar};
@@ -33,6 +33,10 @@ impl Segment {
         let (summary, Some(index)) = (content.summary(), content.index()) else {
             return Ok(());
         };
+        if sidecar_head(&self.disk, &self.dir, self.base).is_some_and(|head| head.summary == summary) {
+            // It was finished before.
+            return Ok(());
+        }
         // The lock is held over the cut, so that the owner cannot append between the test above and the cut.
         self.file()?.truncate(summary.used)?;
         let bytes = encode_sidecar(&summary, index);

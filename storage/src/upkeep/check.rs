@@ -32,9 +32,9 @@ pub struct Damage {
 /// What a look at a stretch came to.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// Where the next stretch begins; the segment's end when all was looked at.
+    /// Where the next stretch begins.
     pub(crate) next: u64,
-    /// The offset that is due there.
+    /// The offset that is due there; at or above the bound when all was looked at.
     pub(crate) due: Offset,
     /// Bytes that were read.
     pub(crate) bytes: u64,
@@ -67,13 +67,15 @@ pub(crate) fn judge(bytes: &[u8], due: Offset, end: Offset, epochs: &EpochCache)
     Ok(header)
 }
 
-/// Looks at the batches of a sealed segment from `position` on, where the batch with base offset `due` begins.
+/// Looks at the batches of a segment from `position` on, where the batch with base offset `due` begins, no further than
+/// offset `upto`.
 ///
 /// # Errors
 /// When the file cannot be opened or mapped, but for a file that is gone or too short: that is damage.
 pub(crate) fn check(
     segment: &Arc<Segment>,
     (position, due): (u64, Offset),
+    upto: Offset,
     epochs: &EpochCache,
 ) -> Result<Checked, DiskError> {
     let (used, next) = {
@@ -91,12 +93,16 @@ pub(crate) fn check(
         _ => bytes::Bytes::new(),
     };
     let (mut at, mut offset) = (0_usize, due);
-    while position + (at as u64) < used && (at as u64) < STRETCH {
+    while offset < upto.min(next) && (at as u64) < STRETCH {
         match judge(bytes.get(at..).unwrap_or_default(), offset, next, epochs) {
             Ok(header) => (at, offset) = (at + header.size(), header.last_offset() + 1),
             Err(reason) => {
                 let from = position + at as u64;
-                let (end, to) = segment.resume_behind(from, (used, next));
+                let is_good = |at: u64, due: Offset| {
+                    let there = usize::try_from(at - position).ok().and_then(|at| bytes.get(at..));
+                    judge(there.unwrap_or_default(), due, next, epochs).is_ok()
+                };
+                let (end, to) = resume(segment, from, (used, next), is_good);
                 let damage =
                     Damage { segment: segment.base(), from: offset, to, position: from, len: end - from, reason };
                 return Ok(Checked { next: end, due: to, bytes: at as u64, damage: Some(damage) });
@@ -104,6 +110,16 @@ pub(crate) fn check(
         }
     }
     Ok(Checked { next: position + at as u64, due: offset, bytes: at as u64, damage: None })
+}
+
+/// Where the damage at `from` ends: at the first batch behind it that the index knows and that is good. Each repair copies
+/// the segment, so what lies in between is taken for one range.
+fn resume(segment: &Segment, from: u64, end: (u64, Offset), is_good: impl Fn(u64, Offset) -> bool) -> (u64, Offset) {
+    let mut at = segment.resume_behind(from, end);
+    while at != end && !is_good(at.0, at.1) {
+        at = segment.resume_behind(at.0, end);
+    }
+    at
 }
 
 /// The part of `records` in front of the first batch that is not whole or whose checksum does not hold, and the offset it

@@ -60,6 +60,7 @@ struct Shared {
     scrubbed: AtomicU64,
     found: [Tally; Cause::ALL.len()],
     repaired: [Tally; Cause::ALL.len()],
+    given_up: [AtomicU64; Cause::ALL.len()],
 }
 
 /// The rate at which the sealed segments of all logs together are read, and what came of it. Clones share it; the default
@@ -76,6 +77,8 @@ pub struct UpkeepSnapshot {
     pub found: [(u64, u64); Cause::ALL.len()],
     /// The same of those that were repaired.
     pub repaired: [(u64, u64); Cause::ALL.len()],
+    /// Ranges that were deleted or cut before they were repaired, or that no replica could repair any more, by cause.
+    pub given_up: [u64; Cause::ALL.len()],
 }
 
 impl Upkeep {
@@ -114,6 +117,13 @@ impl Upkeep {
         Self::tally(&self.0.repaired, cause, bytes);
     }
 
+    /// Counts damage that was deleted or cut, or that no replica could repair any more.
+    pub fn given_up(&self, cause: Cause) {
+        if let Some(given_up) = self.0.given_up.get(cause as usize) {
+            given_up.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn tally(tallies: &[Tally], cause: Cause, bytes: u64) {
         if let Some(tally) = tallies.get(cause as usize) {
             tally.add(bytes);
@@ -127,6 +137,7 @@ impl Upkeep {
             scrubbed_bytes: self.0.scrubbed.load(Ordering::Relaxed),
             found: self.0.found.each_ref().map(Tally::snapshot),
             repaired: self.0.repaired.each_ref().map(Tally::snapshot),
+            given_up: self.0.given_up.each_ref().map(|given_up| given_up.load(Ordering::Relaxed)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Upkeep as work for a storage thread, and what it comes to.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ pub struct UpkeepJob(Task);
 
 #[derive(Debug)]
 enum Task {
-    Check { segment: Arc<Segment>, at: Option<(u64, Offset)>, from: Offset, epochs: EpochCache, upkeep: Upkeep },
+    Check { segment: Arc<Segment>, at: Option<(u64, Offset)>, range: Range<Offset>, epochs: EpochCache, upkeep: Upkeep },
     Fill { mend: Mend, at: (u64, Offset), records: Bytes },
     Lend { id: u64, view: LogView, from: Offset, upto: Offset },
 }
@@ -42,10 +43,12 @@ enum Task {
 /// What a piece of upkeep came to.
 #[derive(Debug)]
 pub enum Upkept {
-    /// A stretch of a sealed segment was compared with what it must hold.
+    /// A stretch of a segment was compared with what it must hold.
     Checked {
         /// Where the scrub goes on.
         next: Where,
+        /// Everything in the segment was looked at from where the look began up to this offset.
+        upto: Offset,
         /// The damage that was found.
         damage: Option<Damage>,
     },
@@ -82,19 +85,28 @@ pub enum Upkept {
 }
 
 /// A place in a log that only the log reads.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Where(pub(crate) Cursor);
 
+impl Where {
+    /// Whether nothing of the segment is left to be looked at.
+    #[must_use]
+    pub const fn is_at_end(&self) -> bool {
+        self.0.position == u64::MAX
+    }
+}
+
 impl UpkeepJob {
-    /// A look at a segment from `at` on, or from the batch in front of `from` that the index knows.
+    /// A look at a segment from `at` on, or from the batch in front of the range that the index knows, no further than the
+    /// range.
     pub(crate) fn check(
         segment: Arc<Segment>,
         at: Option<(u64, Offset)>,
-        from: Offset,
+        range: Range<Offset>,
         epochs: EpochCache,
         upkeep: Upkeep,
     ) -> Self {
-        Self(Task::Check { segment, at, from, epochs, upkeep })
+        Self(Task::Check { segment, at, range, epochs, upkeep })
     }
 
     /// The next records of a repair.
@@ -118,7 +130,7 @@ impl UpkeepJob {
                 let (records, damaged_at) = lend(&view, from, upto);
                 Upkept::Lent { id, records, damaged_at }
             }
-            Task::Check { segment, at, from, epochs, upkeep } => look(&segment, at, from, &epochs, &upkeep),
+            Task::Check { segment, at, range, epochs, upkeep } => look(&segment, at, range, &epochs, &upkeep),
         }
     }
 }
@@ -145,27 +157,31 @@ fn lend(view: &LogView, from: Offset, upto: Offset) -> (Bytes, Option<Offset>) {
 fn look(
     segment: &Arc<Segment>,
     at: Option<(u64, Offset)>,
-    from: Offset,
+    range: Range<Offset>,
     epochs: &EpochCache,
     upkeep: &Upkeep,
 ) -> Upkept {
     let life = segment.life();
     let looked = segment.load_index().and_then(|()| {
-        let at = at.unwrap_or_else(|| segment.floor_of(from));
-        check(segment, at, epochs)
+        let at = at.unwrap_or_else(|| segment.floor_of(range.start));
+        check(segment, at, range.end, epochs)
     });
-    let rest = Cursor { segment: segment.base(), position: u64::MAX, due: from };
+    let rest = Cursor { segment: segment.base(), position: u64::MAX, due: range.end };
     match looked {
         Ok(checked) => {
             upkeep.scrubbed(checked.bytes);
-            let next = Where(Cursor { position: checked.next, due: checked.due, ..rest });
+            let next = if checked.due < range.end {
+                Cursor { position: checked.next, due: checked.due, ..rest }
+            } else {
+                rest
+            };
             // What was cut or removed meanwhile owes nothing.
-            let damage = checked.damage.filter(|_| segment.life() == life && segment.is_sealed());
-            Upkept::Checked { next, damage }
+            let damage = checked.damage.filter(|_| segment.life() == life);
+            Upkept::Checked { next: Where(next), upto: checked.due, damage }
         }
         Err(error) => {
-            tracing::warn!(%error, "a sealed segment cannot be looked at");
-            Upkept::Checked { next: Where(rest), damage: None }
+            tracing::warn!(%error, "a segment cannot be looked at");
+            Upkept::Checked { next: Where(rest), upto: range.end, damage: None }
         }
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::builder::BatchBuilder;
 use crate::compress::Codec;
 use crate::disk::{CrashKind, Disk, Fault, FaultPlan, Operation, SimDisk};
-use crate::log::{Log, LogConfig};
+use crate::log::{Log, LogConfig, Look};
 use crate::mutation::{Mutation, with_broken};
 use crate::recovery::Known;
 use crate::view::ReadError;
@@ -85,7 +85,7 @@ fn second(disk: &SimDisk, log: &Log) -> (Offset, Bytes, std::ops::Range<Offset>)
         .filter_map(|entry| entry.name.strip_suffix(".log")?.parse().ok())
         .collect();
     assert!(bases.len() > 3, "{bases:?}");
-    assert!(log.is_sealed_at(bases[1]));
+    assert!(log.is_settled_at(bases[1]));
     (bases[1], contents(disk, bases[1]), bases[1]..bases[2])
 }
 
@@ -93,7 +93,7 @@ fn second(disk: &SimDisk, log: &Log) -> (Offset, Bytes, std::ops::Range<Offset>)
 fn scrub(log: &mut Log) -> Option<Damage> {
     for _ in 0..10 {
         let job = log.scrub()?;
-        let Upkept::Checked { next, damage } = job.run() else { panic!("a look") };
+        let Upkept::Checked { next, damage, .. } = job.run() else { panic!("a look") };
         log.scrubbed(&next);
         if damage.is_some() {
             return damage;
@@ -171,6 +171,130 @@ fn a_segment_cut_short_zeroed_or_missing_is_found_and_repaired() {
         assert!(rounds > 0, "{name} goes unnoticed");
         assert_eq!(contents(&disk, base), good, "{name}");
     }
+}
+
+#[test]
+fn a_segment_of_zeros_is_one_damage() {
+    let (disk, mut log) = written();
+    let (base, good, offsets) = second(&disk, &log);
+    let file = disk.open(&path(base), 0).unwrap();
+    file.zero(0..file.len()).unwrap();
+    let damage = scrub(&mut log).unwrap();
+    assert_eq!((damage.from..damage.to, damage.len), (offsets, good.len() as u64));
+}
+
+#[test]
+fn damage_in_the_active_segment_is_found_and_repaired_when_it_is_sealed() {
+    let (disk, mut log) = written();
+    log.append_replicated(&batch(40, 20), now()).unwrap();
+    let work = log.take_flush().unwrap();
+    work.run().unwrap();
+    log.flushed(work.upto);
+    log.append_replicated(&batch(42, 21), now()).unwrap();
+    let active = log.view().segments().last().unwrap().clone();
+    let base = active.base();
+    let good = contents(&disk, base).slice(..usize::try_from(active.used()).unwrap());
+    disk.flip_bit(&path(base), 100, 1).unwrap();
+    let damage = scrub(&mut log).expect("what is flushed is looked at");
+    assert!(log.is_active(&damage) && log.mend(&damage).is_none());
+    assert!(matches!(log.look_around(damage.from, None, now()), Look::Later), "what came last is not flushed");
+    assert!(!log.is_active(&damage));
+    let work = log.take_flush().unwrap();
+    work.run().unwrap();
+    log.flushed(work.upto);
+    let Look::Ready(job) = log.look_around(damage.from, None, now()) else { panic!("sealed and flushed") };
+    let Upkept::Checked { damage: Some(damage), .. } = job.run() else { panic!("still damaged") };
+    assert!(matches!(repair(&log, &damage, lent(&good, &damage)), Upkept::Mended));
+    assert_eq!(contents(&disk, base)[..good.len()], good);
+    assert_eq!(scrub(&mut log), None);
+    log.append_replicated(&batch(44, 22), now()).unwrap();
+    assert_eq!(log.view().read(base, 46, 1 << 20, true).unwrap().next, 44, "the log goes on in another segment");
+}
+
+/// A start finds a sealed segment damaged: the log is open over it, ends where it did, and is repaired in place.
+fn opened_over_damage() {
+    type Harm = fn(&SimDisk, &Path);
+    let harms: [(&str, Harm); 4] = [
+        ("short", |disk, path| disk.open(path, 0).unwrap().truncate(500).unwrap()),
+        ("missing", |disk, path| disk.remove_file(path).unwrap()),
+        ("a first page of zeros", |disk, path| disk.open(path, 0).unwrap().zero(0..300).unwrap()),
+        ("a last page of zeros", |disk, path| {
+            let file = disk.open(path, 0).unwrap();
+            file.zero(file.len() - 300..file.len()).unwrap();
+        }),
+    ];
+    for (name, harm) in harms {
+        for clean in [true, false] {
+            let (disk, log) = written();
+            let (base, good, offsets) = second(&disk, &log);
+            let epochs = log.epoch_cache();
+            drop(log);
+            harm(&disk, &path(base));
+            let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+            let known = Known { flushed: Some(40), clean, ..Known::default() };
+            let (mut log, recovery) = Log::open(&shared, Path::new(DIR), tp(), config(), &known, now()).unwrap();
+            assert_eq!((log.log_end(), log.epoch_cache()), (40, epochs), "{name}");
+            assert!(recovery.damaged.is_none() && recovery.records.is_empty(), "{name}: {recovery:?}");
+            assert_eq!(recovery.holes.len(), 1, "{name}");
+            let hole = recovery.holes[0].offset..recovery.holes[0].flushed;
+            assert_eq!((hole.clone(), log.view().damaged()), (offsets.clone(), vec![offsets.clone()]), "{name}");
+            log.view().set_high_watermark(40);
+            let refused = log.view().read(base, 40, 1 << 20, true);
+            assert!(matches!(refused, Err(ReadError::Hole { .. })), "{name}: nobody has looked at it yet");
+            let mut next = None;
+            for _ in 0..10 {
+                let Look::Ready(job) = log.look_around(base, next.as_ref(), now()) else { panic!("{name}") };
+                let Upkept::Checked { next: came, damage, .. } = job.run() else { panic!("a look") };
+                if let Some(damage) = damage {
+                    assert!(matches!(repair(&log, &damage, lent(&good, &damage)), Upkept::Mended), "{name}");
+                }
+                if came.is_at_end() {
+                    break;
+                }
+                next = Some(came);
+            }
+            log.show(hole);
+            assert_eq!(contents(&disk, base), good, "{name}");
+            assert_eq!((scrub(&mut log), log.view().damaged()), (None, Vec::new()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_start_keeps_what_lies_behind_a_damaged_segment() {
+    opened_over_damage();
+}
+
+#[test]
+fn a_segment_whose_producers_are_not_known_otherwise_is_cut_to() {
+    let (disk, log) = written();
+    let (base, _, offsets) = second(&disk, &log);
+    drop(log);
+    disk.remove_file(&path(offsets.end).with_extension("snapshot")).unwrap();
+    disk.open(&path(base), 0).unwrap().truncate(500).unwrap();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let known = Known { flushed: Some(40), clean: true, ..Known::default() };
+    let (log, recovery) = Log::open(&shared, Path::new(DIR), tp(), config(), &known, now()).unwrap();
+    assert!(recovery.damaged.is_some() && recovery.holes.is_empty());
+    assert!(log.log_end() < offsets.end);
+}
+
+#[test]
+fn what_is_damaged_below_a_cut_stays_refused() {
+    let (disk, mut log) = written();
+    let (base, _, offsets) = second(&disk, &log);
+    disk.flip_bit(&path(base), 100, 1).unwrap();
+    let damage = scrub(&mut log).unwrap();
+    let mend = log.mend(&damage).unwrap();
+    let truncation = log.truncate_to(offsets.end - 2).unwrap();
+    log.apply_truncation(truncation).unwrap();
+    assert!(mend.is_late() && log.is_active(&damage));
+    assert_eq!(log.rest_of(&damage), Some(damage.from..damage.to));
+    let refused = log.view().read(damage.from, damage.to, 1 << 20, true);
+    assert!(matches!(refused, Err(ReadError::Hole { .. })));
+    assert!(log.is_settled_at(damage.to), "what the cut has left is not taken for fresh");
+    log.show(damage.from..damage.to);
+    assert_eq!(log.view().damaged(), []);
 }
 
 #[test]
@@ -351,12 +475,33 @@ fn a_cut_behind_damage_that_hides_its_place_is_refused() {
     let refused = log.truncate_to(offsets.end - 2).and_then(|truncation| log.apply_truncation(truncation));
     assert!(refused.is_err() && log.is_poisoned(), "{refused:?}");
     assert!(contents(&disk, base)[200..].iter().any(|byte| *byte != 0), "nothing in front of the cut is zeroed");
+    // The next start knows of the cut, and that the log was damaged in front of it.
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let to = offsets.end - 2;
+    let known = Known { flushed: Some(to), cutting: Some((to, 2)), clean: true, ..Known::default() };
+    let (log, recovery) = Log::open(&shared, Path::new(DIR), tp(), config(), &known, now()).unwrap();
+    assert_eq!((log.log_end(), recovery.damaged.map(|rot| rot.offset)), (base, Some(base)));
+}
+
+#[test]
+fn a_cut_where_a_damaged_segment_begins_needs_nothing_of_it() {
+    let (disk, mut log) = written();
+    let (base, _, offsets) = second(&disk, &log);
+    disk.open(&path(base), 0).unwrap().truncate(10).unwrap();
+    let truncation = log.truncate_to(offsets.end).unwrap();
+    log.apply_truncation(truncation).unwrap();
+    let truncation = log.truncate_to(base).unwrap();
+    log.apply_truncation(truncation).unwrap();
+    assert_eq!(log.log_end(), base);
+    log.append_replicated(&batch(base, 1), now()).unwrap();
+    assert_eq!(log.view().read(base, base + 2, 1 << 20, true).unwrap().next, base + 2);
 }
 
 #[test]
 fn a_broken_rule_of_repair_is_noticed() {
     type Story = fn();
-    let stories: [(Mutation, Story); 4] = [
+    let stories: [(Mutation, Story); 5] = [
+        (Mutation::CutToSealedDamage, opened_over_damage),
         (Mutation::TakeAnyRepair, wrong_records),
         (Mutation::RepairNotFlushed, interrupted),
         (Mutation::RepairTooLate, || too_late(true)),

@@ -109,14 +109,17 @@ impl Shared {
         });
     }
 
-    /// `range` can be read again, or is the log's no more.
+    /// `range` can be read again, or is the log's no more; a cut may have left a part of the hole.
     pub(crate) fn close_hole(&self, range: Range<Offset>) {
-        self.change_holes(|holes| holes.retain(|hole| *hole != range));
+        self.change_holes(|holes| holes.retain(|hole| hole.start != range.start || hole.end > range.end));
     }
 
-    /// The log was cut to `to`: there is no hole above.
+    /// The log was cut to `to`: there is no hole above. What was damaged below still is.
     pub(crate) fn cut_holes(&self, to: Offset) {
-        self.change_holes(|holes| holes.retain(|hole| hole.end <= to));
+        self.change_holes(|holes| {
+            holes.iter_mut().for_each(|hole| hole.end = hole.end.min(to));
+            holes.retain(|hole| hole.start < hole.end);
+        });
     }
 
     pub(crate) fn holes(&self) -> Vec<Range<Offset>> {

@@ -113,6 +113,7 @@ fn fetch(dice: &mut Dice) -> FetchRequest {
         position: position(dice),
         acknowledged: acknowledged(dice),
         recovering: flip(dice),
+        unfit: flip(dice),
         configuration: configuration_id(dice),
         high_watermark: offset(dice),
         log_start: offset(dice),

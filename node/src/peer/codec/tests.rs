@@ -195,6 +195,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         position,
         acknowledged,
         recovering: false,
+        unfit: false,
         configuration: configuration().id,
         high_watermark: 37,
         log_start: 7,

@@ -140,6 +140,7 @@ pub(crate) fn message(slot: usize, from: usize, serial: i64, records: Frame) -> 
             position: Position::default(),
             acknowledged: Acknowledged::default(),
             recovering: false,
+            unfit: false,
             configuration: ConfigurationId::default(),
             high_watermark: serial,
             log_start: sender,

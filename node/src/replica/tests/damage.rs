@@ -1,8 +1,9 @@
-//! Damage that a start finds on one of three replicas: it is cut there and fetched again, and nothing acknowledged is lost.
+//! Damage that a start finds: a sealed segment is repaired in place, the active one cut to its damage and fetched again, and
+//! nothing acknowledged is lost.
 
 use std::path::{Path, PathBuf};
 
-use millrace_storage::{CrashKind, Disk, LogConfig, SimDisk, partition_dir};
+use millrace_storage::{CrashKind, Disk, LogConfig, SimDisk, Upkeep, partition_dir};
 use millrace_types::{Instant, Offset};
 
 use crate::call::{Acks, PartitionAnswer};
@@ -88,11 +89,11 @@ pub(super) fn bytes(cluster: &Cluster, at: usize) -> Vec<u8> {
     all
 }
 
-/// Every replica takes part, holds everything, the same bytes, and is whole.
+/// Every replica takes part, holds everything, the same bytes, is whole, and knows of no damage.
 pub(super) fn is_healed(cluster: &Cluster) -> bool {
     let whole = |at: usize| {
         let status = cluster.replica(at).consensus().status();
-        cluster.view(at).leader().is_some() && !status.recovering
+        cluster.view(at).leader().is_some() && !status.recovering && cluster.view(at).log.damaged().is_empty()
     };
     cluster.leader().is_some_and(|leader| cluster.view(leader).in_sync() == 3) && cluster.agree() && (0..3).all(whole)
 }
@@ -108,43 +109,58 @@ pub(super) fn compare(cluster: &Cluster, records: usize) {
 /// What becomes of a file.
 pub(super) type Harm = fn(&SimDisk, &Path, &[Offset]);
 
-/// Each with its name, and whether only a power loss has a start look for it: what was flushed is trusted otherwise.
-const HARMS: [(&str, bool, Harm); 9] = [
-    ("a bit of the active segment", true, |disk, dir, bases| {
+/// What a start makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// The log is cut to it, and the replica recovers.
+    Cut,
+    /// The same after a power loss alone: what was flushed is trusted otherwise.
+    CutByPower,
+    /// The log is open over it.
+    Kept,
+}
+
+const HARMS: [(&str, Found, Harm); 10] = [
+    ("a bit of the active segment", Found::CutByPower, |disk, dir, bases| {
         disk.flip_bit(&log_file(dir, bases[bases.len() - 1]), 100, 3).expect("there");
     }),
-    ("a header of the active segment", false, |disk, dir, bases| {
+    ("a header of the active segment", Found::Cut, |disk, dir, bases| {
         disk.flip_bit(&log_file(dir, bases[bases.len() - 1]), 16, 0).expect("there");
     }),
-    ("a sealed segment cut short", false, |disk, dir, bases| {
+    ("a sealed segment cut short", Found::Kept, |disk, dir, bases| {
         let file = disk.open(&log_file(dir, bases[1]), 0).expect("there");
         file.truncate(file.len() / 2).expect("cut");
     }),
-    ("a sealed segment without a byte", false, |disk, dir, bases| {
+    ("a sealed segment without a byte", Found::Kept, |disk, dir, bases| {
         disk.open(&log_file(dir, bases[1]), 0).expect("there").truncate(0).expect("cut");
     }),
-    ("a sealed segment of zeros", false, |disk, dir, bases| {
+    ("a sealed segment of zeros", Found::Kept, |disk, dir, bases| {
         let file = disk.open(&log_file(dir, bases[1]), 0).expect("there");
         file.zero(0..file.len()).expect("zeroed");
     }),
-    ("zeros at the start of a sealed segment", false, |disk, dir, bases| {
+    ("zeros at the start of a sealed segment", Found::Kept, |disk, dir, bases| {
         disk.open(&log_file(dir, bases[1]), 0).expect("there").zero(0..100).expect("zeroed");
     }),
-    ("zeros at the end of a sealed segment", false, |disk, dir, bases| {
+    ("zeros at the end of a sealed segment", Found::Kept, |disk, dir, bases| {
         let file = disk.open(&log_file(dir, bases[1]), 0).expect("there");
         file.zero(file.len() - 270..file.len()).expect("zeroed");
     }),
-    ("a segment that is missing", false, |disk, dir, bases| {
+    ("a segment that is missing", Found::Kept, |disk, dir, bases| {
         disk.remove_file(&log_file(dir, bases[1])).expect("there");
     }),
-    ("no segment at all", false, |disk, dir, bases| {
+    ("a segment that is missing with its index", Found::Cut, |disk, dir, bases| {
+        let file = log_file(dir, bases[1]);
+        disk.remove_file(&file).expect("there");
+        disk.remove_file(&file.with_extension("index")).expect("there");
+    }),
+    ("no segment at all", Found::Cut, |disk, dir, bases| {
         bases.iter().for_each(|base| disk.remove_file(&log_file(dir, *base)).expect("there"));
     }),
 ];
 
 #[test]
 fn damage_found_at_the_start_is_repaired_from_peers() {
-    for (name, by_power, harm) in HARMS {
+    for (name, found, harm) in HARMS {
         for kind in [CrashKind::Process, CrashKind::Power] {
             for of_leader in [false, true] {
                 let mut cluster = written(11, 14);
@@ -154,10 +170,14 @@ fn damage_found_at_the_start_is_repaired_from_peers() {
                 cluster.crash_after(at, kind, |disk| hurt(disk, &dir, harm));
                 cluster.start(at);
                 let recovers = cluster.replica(at).consensus().status().recovering;
-                assert!(recovers || (by_power && kind == CrashKind::Process), "{name} goes unnoticed after {kind:?}");
-                if !recovers {
+                let cuts = found == Found::Cut || (found == Found::CutByPower && kind == CrashKind::Power);
+                assert_eq!(recovers, cuts, "{name} after {kind:?}");
+                let knows = !cluster.view(at).log.damaged().is_empty();
+                assert_eq!(knows, found == Found::Kept, "{name} goes unnoticed after {kind:?}");
+                if !recovers && !knows {
                     continue;
                 }
+                assert!(recovers || cluster.view(at).log.log_end() == 14, "{name}: nothing is cut");
                 cluster.run_until(name, is_healed);
                 compare(&cluster, 14);
                 assert_eq!(write(&mut cluster, 14), 14);
@@ -176,7 +196,7 @@ fn damage_found_at_the_start_is_repaired_from_peers() {
 #[test]
 fn a_repair_at_the_start_may_be_interrupted_anywhere() {
     for kind in [CrashKind::Process, CrashKind::Power] {
-        for (name, _, harm) in HARMS.into_iter().skip(1) {
+        for (name, found, harm) in HARMS.into_iter().skip(1) {
             for done in 0..10 {
                 let mut cluster = written(12, 14);
                 let at = (cluster.leader().expect("a leader") + 1) % 3;
@@ -190,15 +210,34 @@ fn a_repair_at_the_start_may_be_interrupted_anywhere() {
                 }
                 cluster.crash(at, kind);
                 cluster.start(at);
-                assert!(
-                    done > 5 || cluster.replica(at).consensus().status().recovering,
-                    "{name} is forgotten after {done}"
-                );
+                let recovers = cluster.replica(at).consensus().status().recovering;
+                let knows = found == Found::Kept && !cluster.view(at).log.damaged().is_empty();
+                assert!(done > 5 || recovers || knows, "{name} is forgotten after {done}");
                 cluster.run_until(name, is_healed);
                 compare(&cluster, 14);
             }
         }
     }
+}
+
+/// Every replica has lost its last records: that they are gone is said, and counted.
+#[test]
+fn what_no_replica_has_any_more_is_said_to_be_gone() {
+    let upkeep = Upkeep::new(0);
+    let config = LogConfig { upkeep: upkeep.clone(), ..small_segments() };
+    let mut cluster = written_with(14, 14, config);
+    let dir = dir(&cluster);
+    let mut left = 14;
+    for at in 0..3 {
+        left = left.min(*bases(&cluster.nodes[at].storage.disk, &dir).last().expect("an active segment"));
+        cluster.crash_after(at, CrashKind::Power, |disk| hurt(disk, &dir, HARMS[1].2));
+    }
+    (0..3).for_each(|at| cluster.start(at));
+    cluster.run_until("healed", is_healed);
+    assert_eq!(write(&mut cluster, 20), left);
+    let snapshot = upkeep.snapshot();
+    assert_eq!((snapshot.found[0].0, snapshot.repaired[0].0 + snapshot.given_up[0]), (3, 3), "{snapshot:?}");
+    assert!(snapshot.given_up[0] > 0, "{snapshot:?}");
 }
 
 /// A record is on two replicas of three. One of them is damaged, starts, and crashes again when its log is cut: with the
@@ -212,7 +251,7 @@ fn two_of_three_hold_it() {
     assert_eq!(write(&mut cluster, 10), 10, "held by two");
     cluster.run(100);
     let dir = dir(&cluster);
-    cluster.crash_after(damaged, CrashKind::Power, |disk| hurt(disk, &dir, HARMS[2].2));
+    cluster.crash_after(damaged, CrashKind::Power, |disk| hurt(disk, &dir, HARMS[8].2));
     cluster.crash(leader, CrashKind::Power);
     cluster.start(damaged);
     cluster.nodes[damaged].hold = true;

@@ -8,7 +8,7 @@ use millrace_storage::{CrashKind, Disk, LogConfig, SimDisk, Upkeep, UpkeepSnapsh
 use millrace_types::{ErrorCode, Instant, Offset};
 
 use super::damage::{bases, compare, dir, is_healed, log_file, small_segments, write, written_with};
-use crate::call::{Acks, PartitionAnswer};
+use crate::call::{Acks, PartitionAnswer, PartitionOp};
 use crate::replica::mutation::{Mutation, with_broken};
 use crate::testing::{Cluster, batch};
 
@@ -137,6 +137,156 @@ fn a_damaged_replica_leaves_leading_to_others() {
     a_leader_that_cannot_be_repaired();
 }
 
+/// The leader alone holds records, and one of them has rotted: the others cannot pass it, so nothing would ever be committed.
+fn rot_of_what_is_not_committed() {
+    let (config, upkeep) = scrubbed();
+    let mut cluster = written_with(28, 8, config);
+    let leader = cluster.leader().expect("a leader");
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    cluster.lost = others.map(|other| (leader, other, "FetchResponse")).to_vec();
+    let pending: Vec<u64> =
+        (8..14).map(|n| cluster.produce(leader, batch(&[&format!("{n:0200}")]), Acks::All, Instant::NEVER)).collect();
+    let (dir, disk) = (dir(&cluster), cluster.nodes[leader].storage.disk.clone());
+    cluster.run(150);
+    let base = *bases(&disk, &dir).iter().rev().nth(1).expect("a sealed segment");
+    assert!(base >= 8 && cluster.view(leader).log.high_watermark() == 8, "{base} is not committed");
+    disk.flip_bit(&log_file(&dir, base), 100, 3).expect("there");
+    cluster.run_until("the rot is found", |_| found(&upkeep.snapshot()) > 0);
+    assert_eq!(cluster.leader(), Some(leader));
+    cluster.lost.clear();
+    cluster.run_until("another leader", |cluster| cluster.leader().is_some_and(|at| at != leader));
+    cluster.run_until("healed", is_healed);
+    let committed = cluster.view(leader).log.log_end();
+    assert!((8..=base + 2).contains(&committed), "what could be had in front of the damage, at most: {committed}");
+    assert_eq!(write(&mut cluster, 20), committed);
+    let acked = |token: &u64| matches!(cluster.answers.get(token), Some(PartitionAnswer::Produced { .. }));
+    assert!(
+        pending.iter().filter(|token| acked(token)).count() as Offset <= committed - 8,
+        "others are not acknowledged"
+    );
+    cluster.run_until("healed", is_healed);
+    compare(&cluster, usize::try_from(committed).expect("small") + 1);
+}
+
+#[test]
+fn a_leader_whose_damage_is_in_the_way_resigns() {
+    rot_of_what_is_not_committed();
+}
+
+/// Deletes all records below an offset, as an operator does.
+fn delete_below(cluster: &mut Cluster, before: Offset) {
+    let leader = cluster.leader().expect("a leader");
+    let token = cluster.call(leader, PartitionOp::DeleteRecords { before, deadline: Instant::NEVER });
+    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
+    let answer = cluster.answers.remove(&token);
+    assert!(
+        matches!(answer, Some(PartitionAnswer::Deleted { low_watermark }) if low_watermark == before),
+        "{answer:?}"
+    );
+}
+
+/// The same records have rotted on every replica: what is left is served and goes on, until the operator gives them up.
+fn the_same_rot_everywhere() {
+    let (config, upkeep) = scrubbed();
+    let mut cluster = written_with(29, 14, config);
+    let dir = dir(&cluster);
+    let base = bases(&cluster.nodes[0].storage.disk, &dir)[2];
+    for at in 0..3 {
+        cluster.nodes[at].storage.disk.flip_bit(&log_file(&dir, base), 100, 3).expect("there");
+    }
+    cluster.run_until("found everywhere", |_| found(&upkeep.snapshot()) == 3);
+    cluster.run(2_000);
+    cluster.run_until("somebody leads", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
+    assert_eq!(write(&mut cluster, 14), 14);
+    let leader = cluster.leader().expect("a leader");
+    cluster.run(8_000);
+    assert_eq!(cluster.leader(), Some(leader), "nobody who could not do better takes over");
+    let refused = cluster.view(leader).log.read(base, 15, 1 << 20, true).expect_err("damaged");
+    assert_eq!(refused.error_code(), ErrorCode::KafkaStorageError);
+    // The leader ends: the others know of no replica that is whole, and one of them leads all the same.
+    cluster.crash(leader, CrashKind::Process);
+    let led = |cluster: &Cluster| cluster.leader().is_some_and(|at| at != leader && cluster.view(at).tells_latest());
+    cluster.run_until("another leader", led);
+    assert_eq!(write(&mut cluster, 15), 15);
+    cluster.start(leader);
+    cluster.run_until("found again", |_| found(&upkeep.snapshot()) == 4);
+    cluster.run(1_000);
+    let end = cluster.view(leader).log.damaged()[0].end;
+    delete_below(&mut cluster, end);
+    cluster.run_until("nothing is damaged any more", is_healed);
+    let given_up: u64 = upkeep.snapshot().given_up.iter().sum();
+    assert_eq!((repaired(&upkeep.snapshot()), given_up), (0, 3), "each says so");
+    compare(&cluster, 16);
+}
+
+#[test]
+fn a_range_that_nobody_can_lend_costs_itself_alone() {
+    the_same_rot_everywhere();
+}
+
+/// A follower is damaged at both ends of a segment that it has to cut in between.
+fn rot_below_a_cut() {
+    let (config, upkeep) = scrubbed();
+    let mut cluster = written_with(30, 7, config);
+    let leader = cluster.leader().expect("a leader");
+    cluster.isolate(leader, false);
+    // What nobody else hears of fills the segment that begins with what all have.
+    for n in 7..11 {
+        cluster.produce(leader, batch(&[&format!("{n:0200}")]), Acks::All, Instant::NEVER);
+    }
+    cluster.run(100);
+    let (dir, disk) = (dir(&cluster), cluster.nodes[leader].storage.disk.clone());
+    let base = 6;
+    assert!(bases(&disk, &dir).contains(&base) && bases(&disk, &dir).contains(&8), "{:?}", bases(&disk, &dir));
+    // Nobody lends anything until the cut is over.
+    cluster.lost = (0..3).map(|other| (leader, other, "Repair")).collect();
+    disk.flip_bit(&log_file(&dir, base), 100, 3).expect("there");
+    cluster.run_until("the rot is found", |_| found(&upkeep.snapshot()) > 0);
+    cluster.run(3_000);
+    assert_eq!(write(&mut cluster, 20), 7, "the others go on");
+    cluster.isolate(leader, true);
+    cluster.run_until("cut and fetched", |cluster| cluster.view(leader).log.high_watermark() == 8);
+    cluster.run(500);
+    let view = cluster.view(leader);
+    let refused = view.log.read(base, 8, 1 << 20, true).expect_err("damaged");
+    assert_eq!(refused.error_code(), ErrorCode::KafkaStorageError);
+    cluster.lost.clear();
+    cluster.run_until("healed", is_healed);
+    compare(&cluster, 8);
+    assert_eq!((found(&upkeep.snapshot()), repaired(&upkeep.snapshot())), (1, 1), "it is counted once");
+}
+
+#[test]
+fn what_is_damaged_below_a_cut_is_repaired_too() {
+    rot_below_a_cut();
+}
+
+/// Two replicas have lost other segments, and the third was behind: together the two have everything.
+#[test]
+fn two_replicas_with_other_damage_help_each_other() {
+    for kind in [CrashKind::Process, CrashKind::Power] {
+        let mut cluster = written_with(31, 8, small_segments());
+        let leader = cluster.leader().expect("a leader");
+        let (second, behind) = ((leader + 1) % 3, (leader + 2) % 3);
+        cluster.crash(behind, CrashKind::Process);
+        for n in 8..16 {
+            assert_eq!(write(&mut cluster, n), n as Offset);
+        }
+        cluster.run(200);
+        let dir = dir(&cluster);
+        for (at, segment) in [(leader, 8), (second, 12)] {
+            cluster.crash_after(at, kind, |disk| {
+                let file = disk.open(&log_file(&dir, segment), 0).expect("sealed");
+                file.truncate(100).expect("cut");
+                file.flush().expect("durable");
+            });
+        }
+        (0..3).for_each(|at| cluster.start(at));
+        cluster.run_until("healed", is_healed);
+        compare(&cluster, 16);
+    }
+}
+
 #[test]
 fn consumers_are_told_of_the_damage_and_never_of_an_end() {
     let (config, upkeep) = scrubbed();
@@ -254,7 +404,10 @@ fn a_second_fault_during_a_repair_is_survived() {
 #[test]
 fn a_broken_rule_of_upkeep_is_noticed() {
     type Story = fn();
-    let stories: [(Mutation, Story); 2] = [
+    let stories: [(Mutation, Story); 5] = [
+        (Mutation::LeadUncommittable, rot_of_what_is_not_committed),
+        (Mutation::NeverLeadDamaged, the_same_rot_everywhere),
+        (Mutation::ForgetDamageAtCut, rot_below_a_cut),
         (Mutation::ServeUnchecked, rot_in_the_way_of_a_follower),
         (Mutation::LeadDamaged, a_leader_that_cannot_be_repaired),
     ];

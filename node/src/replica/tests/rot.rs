@@ -52,6 +52,7 @@ impl History {
             self.receive();
         }
         self.cluster.heal();
+        self.revive();
         self.cluster.run_until("healed", is_healed);
         // Whoever has rot has it found and repaired by then.
         self.cluster.run(12_000);
@@ -80,6 +81,15 @@ impl History {
         }
         self.flushed[at] = self.known_flushed(at);
         self.cluster.start(at);
+    }
+
+    /// A replica is out until it starts again when it has to cut its log where rot hides the place.
+    fn revive(&mut self) {
+        self.cluster.run(5_000);
+        for at in (0..3).filter(|at| !self.cluster.replica(*at).consensus().is_taking_part()).collect::<Vec<_>>() {
+            self.cluster.crash(at, CrashKind::Process);
+            self.start(at);
+        }
     }
 
     fn known_flushed(&self, at: usize) -> Offset {

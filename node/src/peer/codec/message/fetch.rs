@@ -15,7 +15,7 @@ const EPOCH_START_LEN: usize = 12;
 
 pub(super) fn write_fetch(out: &mut BytesMut, request: &FetchRequest) {
     out.put_u8(Kind::FETCH);
-    out.put_u8(flags([request.recovering]));
+    out.put_u8(flags([request.recovering, request.unfit]));
     out.put_i32(request.epoch);
     put_position(out, request.position);
     put_acknowledged(out, request.acknowledged);
@@ -25,8 +25,10 @@ pub(super) fn write_fetch(out: &mut BytesMut, request: &FetchRequest) {
 }
 
 pub(super) fn read_fetch(fields: &mut Fields) -> Result<FetchRequest, PeerWireError> {
+    let flags = fields.flags(0b11, "flags of a fetch")?;
     Ok(FetchRequest {
-        recovering: fields.flags(1, "flags of a fetch")? == 1,
+        recovering: flags & 1 != 0,
+        unfit: flags & 2 != 0,
         epoch: fields.epoch("epoch")?,
         position: read_position(fields)?,
         acknowledged: read_acknowledged(fields)?,
