@@ -3,7 +3,7 @@
 use millrace_raft::Raft;
 use millrace_types::Offset;
 
-use crate::ghost::{Ghost, Mirror, Rec};
+use crate::ghost::{Ghost, Mirror};
 
 /// The batches at the offsets `added` are new in a log.
 ///
@@ -32,12 +32,14 @@ pub fn check(ghost: &mut Ghost, mirror: &Mirror, added: &[Offset]) -> Result<(),
     Ok(())
 }
 
-/// Whether everything in a log was in one before.
+/// Whether a log can be read to its end, and everything in it was in one before.
 #[must_use]
 pub fn knows(ghost: &Ghost, mirror: &Mirror) -> bool {
-    let known =
-        |(base, batch): (&Offset, &Rec)| ghost.batches.get(&(*base, batch.epoch)).is_some_and(|(one, _)| one == batch);
-    mirror.batches.iter().all(known)
+    let mut ends = mirror.batches.keys().copied().skip(1).chain([mirror.end]);
+    mirror.batches.iter().all(|(base, batch)| {
+        let known = ghost.batches.get(&(*base, batch.epoch)).is_some_and(|(one, _)| one == batch);
+        known && ends.next() == Some(batch.last + 1)
+    })
 }
 
 /// The epochs that a replica knows begin where they began for others.
