@@ -89,7 +89,7 @@ pub enum Effect {
         /// The epoch before it.
         below: Option<EpochStart>,
     },
-    /// Delete records below this offset, as the leader has.
+    /// Delete records below this offset, as the leader has. The host says so when that is durable ([`crate::Event::LogStart`]): until then a follower does not fetch.
     RaiseLogStart {
         /// The log start offset to be.
         start: Offset,

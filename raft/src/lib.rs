@@ -33,7 +33,7 @@
 //! 8. *Timer.* [`Event::Timer`] at [`Raft::deadline`], asked again after each step. It is [`millrace_types::Instant::NEVER`]
 //!    for every replica of a partition that is well and idle. An early timer does no harm.
 //! 9. *Delete.* Raise the log start at most to the high watermark, and deliver [`Event::LogStart`]; a follower is asked to by
-//!    [`Effect::RaiseLogStart`]. Before records go, the write-ahead store holds the start of the newest epoch that begins below: recovery
+//!    [`Effect::RaiseLogStart`], and fetches again when it has. Before records go, the write-ahead store holds the start of the newest epoch that begins below: recovery
 //!    may have read it from those very records.
 //! 10. *Serve clients.* [`Effect::HighWatermark`] releases what waits for it. `latest` is answered, coordinators load and records are
 //!     deleted only when [`Raft::latest`] says an offset. An admission that names too few replicas refuses `acks=all`.

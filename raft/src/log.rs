@@ -39,6 +39,8 @@ pub(crate) enum Pending {
 #[derive(Debug, Clone)]
 pub(crate) struct LogState {
     pub(crate) start: Offset,
+    /// The start that the host has durably: whoever is told of a start above it would rely on what a crash takes back.
+    pub(crate) start_noted: Offset,
     pub(crate) end: Offset,
     /// Everything below is flushed.
     pub(crate) flushed: Offset,
@@ -78,13 +80,24 @@ impl LogState {
 
     /// Forgets everything: the log begins at `start`.
     pub(crate) fn reset(&mut self, start: Offset, below: Option<EpochStart>) {
-        (self.start, self.end, self.flushed) = (start, start, start);
+        (self.start, self.start_noted, self.end, self.flushed) = (start, start, start, start);
         self.cache.reset(below);
     }
 
     pub(crate) fn raise_start(&mut self, start: Offset) {
         self.start = self.start.max(start);
         self.cache.raise_start(self.start);
+    }
+
+    /// The host durably begins its log at `start`.
+    pub(crate) fn note_start(&mut self, start: Offset) {
+        self.raise_start(start);
+        self.start_noted = self.start_noted.max(start);
+    }
+
+    /// Whether the start is as durable as it is said to be.
+    pub(crate) const fn is_start_noted(&self) -> bool {
+        self.start_noted >= self.start
     }
 
     pub(crate) fn flushed(&mut self, upto: Offset) {

@@ -88,6 +88,8 @@ pub enum Mutation {
     TellLatestEarly,
     /// R20: a message to another directory of the same broker is taken.
     IgnoreDirectory,
+    /// R21: a leader does not delete what its followers have deleted.
+    LeadUndeleted,
 }
 
 impl Mutation {
@@ -135,6 +137,7 @@ impl Mutation {
         Self::TransferToUnfit,
         Self::TellLatestEarly,
         Self::IgnoreDirectory,
+        Self::LeadUndeleted,
     ];
 }
 

@@ -90,6 +90,7 @@ impl Raft {
         let start_records = start_records(&restored);
         let log = LogState {
             start: restored.log_start,
+            start_noted: restored.log_start,
             end: restored.log_end,
             flushed: restored.flushed.min(restored.log_end),
             cache: EpochCache::restored(&restored.epochs),
@@ -136,7 +137,7 @@ impl Raft {
             Event::AppendRefused => self.append_refused(),
             Event::Flushed { upto } => self.log.flushed(upto),
             Event::CutDone { end } => self.cut_done(end),
-            Event::LogStart { start } => self.log.raise_start(start.min(self.high_watermark)),
+            Event::LogStart { start } => self.log.note_start(start.min(self.high_watermark)),
             Event::SessionUp(peer) => self.session_up(peer, out),
             Event::SessionDown { broker, heard } => self.session_down(now, broker, heard),
             Event::Timer => {}

@@ -8,6 +8,7 @@ use crate::log::Volatile;
 use crate::message::FetchRequest;
 use crate::mutation::{Mutation, broken};
 use crate::position::{Acknowledged, EpochStart, Position};
+use crate::quorum::nth_largest;
 use crate::raft::Raft;
 use crate::role::{Role, RoleKind};
 
@@ -181,21 +182,25 @@ impl Raft {
         visible.then_some(self.high_watermark)
     }
 
-    /// The lowest log start offset among the in-sync replicas that hold data: what a leader has deleted below it does not come
-    /// back with the next one. `None` on others.
+    /// The log start offset that all in-sync replicas have durably, and a majority of the voters: of these every later leader hears
+    /// before it tells its latest offset, and deletes what they have deleted. `None` on others.
     #[must_use]
     pub fn deleted_everywhere(&self) -> Option<Offset> {
         let leader = self.as_leader()?;
-        let of = |key: ReplicaKey| leader.progress.get(&key).map_or(0, |progress| progress.log_start);
-        let others = self.in_sync().into_iter().filter(|key| *key != self.me.key).map(of);
-        Some(others.fold(self.log.start, Offset::min))
+        let of = |key: ReplicaKey| match leader.progress.get(&key) {
+            _ if key == self.me.key => self.log.start_noted,
+            progress => progress.map_or(0, |progress| progress.log_start),
+        };
+        let voters = self.configuration.voters.iter().map(|voter| Some(of(voter.key))).collect();
+        let majority = nth_largest(voters, self.configuration.majority()).unwrap_or(0);
+        Some(self.in_sync().into_iter().map(of).fold(majority, Offset::min))
     }
 
     /// The fetch that a follower waits to have answered: a host whose session is new sends it in full.
     #[must_use]
     pub fn fetch(&self) -> Option<(ReplicaKey, FetchRequest)> {
         match &self.role {
-            Role::Follower(follower) if self.takes_part() && !self.is_busy() => {
+            Role::Follower(follower) if self.takes_part() && !self.is_busy() && self.log.is_start_noted() => {
                 Some((follower.leader, self.fetch_request()))
             }
             _ => None,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use millrace_node::PartitionView;
+use millrace_raft::Status;
 use millrace_storage::BatchHeader;
-use millrace_types::{LeaderEpoch, Offset, TopicPartition};
+use millrace_types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
 /// Bytes of a log that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -29,6 +30,8 @@ pub struct Mirror {
     pub start: Offset,
     /// The log end offset.
     pub end: Offset,
+    /// The replica has said that it holds what lies below as durably as its topic asks, and has not cut it since.
+    pub acknowledged: Offset,
 }
 
 impl Mirror {
@@ -68,6 +71,17 @@ impl Mirror {
         Ok(added)
     }
 
+    /// The log was opened again: what is in it has to be looked at anew. Returns what was there before.
+    pub fn reopen(&mut self) -> Self {
+        let acknowledged = self.acknowledged;
+        std::mem::replace(self, Self { acknowledged, ..Self::default() })
+    }
+
+    /// Takes in what the replica says that it holds; `end` is where the log ends once a cut under way is done.
+    fn acknowledges(&mut self, upto: Offset, end: Offset) {
+        self.acknowledged = self.acknowledged.max(upto).min(end);
+    }
+
     /// The batch that holds `offset`.
     #[must_use]
     pub fn holding(&self, offset: Offset) -> Option<(Offset, Rec)> {
@@ -93,9 +107,21 @@ pub struct Ghost {
     pub passed: BTreeMap<Offset, (Rec, LeaderEpoch)>,
     /// How far each epoch's high watermark has come.
     pub high_watermarks: BTreeMap<LeaderEpoch, Offset>,
+    /// How much of the leader's log each broker has acknowledged in each epoch.
+    pub words: BTreeMap<(LeaderEpoch, BrokerId), Offset>,
 }
 
 impl Ghost {
+    /// A replica of `broker` says what it holds. Its word counts when that reaches into its epoch (rule R4), and it has lost nothing.
+    pub fn heard(&mut self, broker: BrokerId, mirror: &mut Mirror, status: &Status) {
+        let Status { epoch, acknowledged: held, .. } = status;
+        mirror.acknowledges(held.offset, status.position.offset);
+        if held.epoch == *epoch && !status.recovering {
+            let upto = self.words.entry((*epoch, broker)).or_default();
+            *upto = held.offset.max(*upto);
+        }
+    }
+
     /// What lies at `end` and above is lost, and everybody is told: it is owed no longer.
     pub fn lose(&mut self, end: Offset) {
         self.committed.retain(|_, (batch, _)| batch.last < end);

@@ -107,6 +107,16 @@ pub struct Partition {
     pub limited: bool,
     /// Rot was put below what is flushed: readers must be told, everything else may fail.
     pub damaged: bool,
+    /// Rot was put into one of several replicas: readers may be misled until it is found, and it has to be repaired.
+    pub rotten: bool,
+}
+
+impl Partition {
+    /// Whether readers may be given what was never written.
+    #[must_use]
+    pub const fn misleads(&self) -> bool {
+        self.damaged || self.rotten
+    }
 }
 
 /// One commit of a group's offset.
@@ -118,6 +128,8 @@ pub struct Commit {
     pub invoked: Tick,
     /// When it was acknowledged.
     pub acked: Option<Tick>,
+    /// Epoch of the coordinator that has acknowledged it, or a later one of the same broker.
+    pub epoch: LeaderEpoch,
 }
 
 /// A topic that the administrator creates and deletes.
@@ -230,17 +242,17 @@ impl History {
     pub fn committing(&mut self, group: &str, part: &Part, offset: Offset) -> usize {
         let invoked = self.tick();
         let commits = self.commits.entry((group.to_owned(), part.clone())).or_default();
-        commits.push(Commit { offset, invoked, acked: None });
+        commits.push(Commit { offset, invoked, acked: None, epoch: 0 });
         commits.len() - 1
     }
 
-    /// A commit was acknowledged.
-    pub fn committed(&mut self, group: &str, part: &Part, number: usize) {
+    /// A commit was acknowledged by the coordinator of `epoch`.
+    pub fn committed(&mut self, group: &str, part: &Part, number: usize, epoch: LeaderEpoch) {
         let tick = self.tick();
         self.acks += 1;
         let commits = self.commits.entry((group.to_owned(), part.clone())).or_default();
         if let Some(commit) = commits.get_mut(number) {
-            commit.acked = Some(tick);
+            (commit.acked, commit.epoch) = (Some(tick), epoch);
         }
     }
 }

@@ -202,6 +202,10 @@ mod table {
         (Node::NeverLeadDamaged, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
         (Node::LeadUncommittable, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
         (Node::ForgetDamageAtCut, Test("node/src/replica/tests/heal.rs: a_broken_rule_of_upkeep_is_noticed")),
+        (
+            Node::DeleteBeforeDurable,
+            Test("node/src/replica/tests/deleting.rs: a_deletion_is_answered_when_it_is_durable_everywhere"),
+        ),
         (Node::AnswerMetadataBeforeDurable, Simulator),
         (Node::AnswerGroupBeforeCommit, Simulator),
     ];

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use millrace_node::peer::PeerSettings;
+use millrace_raft::Settings;
 
 use crate::dice::Dice;
 
@@ -17,6 +18,22 @@ pub enum Profile {
     Drawn,
     /// So many, founded together.
     Brokers(usize),
+}
+
+/// Which kinds of faults a run may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kinds {
+    /// All that are drawn.
+    #[default]
+    All,
+    /// Of processes and machines: they end, and come back.
+    Crash,
+    /// Of the network.
+    Network,
+    /// Of disks, with the power losses that show them.
+    Disk,
+    /// None.
+    None,
 }
 
 /// How much the clocks of machines drift.
@@ -53,6 +70,21 @@ pub struct ClusterOptions {
     pub sessions: PeerSettings,
     /// Bytes queued for a broker above which its followers that are far behind wait.
     pub room: usize,
+    /// The timers of the consensus.
+    pub timing: Settings,
+    /// Whether the disk of one machine is replaced.
+    pub replaced: Option<Replaced>,
+    /// The place of the one machine whose disk rots, where several replicas hold what is on it.
+    pub rotting: Option<usize>,
+    /// `log.scrub.bytes.per.second`.
+    pub scrub: u64,
+}
+
+/// How the disk of one machine is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    /// First by what it was before, then by an empty one.
+    pub set_back: bool,
 }
 
 /// One topic that lives through the whole run.
@@ -117,6 +149,8 @@ pub struct FaultOptions {
     pub blackout_ms: u64,
     /// Leadership is handed over.
     pub transfer_ms: u64,
+    /// The disk of a machine is replaced, or the next step of that is taken.
+    pub replace_ms: u64,
 }
 
 /// Everything drawn for a run.
@@ -173,12 +207,13 @@ pub struct Options {
 impl Options {
     /// What `seed` stands for.
     #[must_use]
-    pub fn draw(dice: &mut Dice, profile: Profile) -> Self {
+    pub fn draw(dice: &mut Dice, profile: Profile, kinds: Kinds) -> Self {
         let mut options = Self::draw_single(dice);
         options.cluster = ClusterOptions::draw(dice, profile);
         if options.cluster.founded {
             options.cluster(dice);
         }
+        options.faults.keep(kinds);
         options
     }
 
@@ -240,9 +275,40 @@ impl Options {
         self.journal_room = dice.pick(&[16_384, 65_536]);
         self.safety_ms = dice.between(1_000, 6_000);
         self.faults.draw_cluster(dice);
+        match dice.below(100) {
+            0..12 if brokers >= 3 => self.replace_a_disk(dice),
+            12..24 if brokers >= 3 => {
+                self.cluster.rotting = usize::try_from(dice.below(brokers as u64)).ok();
+                self.faults.rot_percent = dice.pick(&[30, 80]);
+                self.faults.kill_ms = dice.pick(&[200, 500]);
+                self.segment_divisor = dice.pick(&[4, 16]);
+            }
+            _ => {}
+        }
+        let rots = self.cluster.rotting.is_some();
+        self.cluster.scrub = if rots || dice.chance(20) { dice.pick(&[10_000_000, 100_000_000]) } else { 0 };
         if dice.chance(6) {
             self.faults = FaultOptions::none();
         }
+    }
+
+    /// The disk of one machine is replaced: nothing is to depend on it alone, nor on every voter, as one of each partition may be
+    /// gone for good until the members are changed.
+    fn replace_a_disk(&mut self, dice: &mut Dice) {
+        self.cluster.replaced = Some(Replaced { set_back: dice.chance(40) });
+        self.faults.replace_ms = dice.pick(&[300, 1_000]);
+        self.faults.flush_ms = 0;
+        for topic in &mut self.topics {
+            topic.flush_messages = 1;
+            topic.replicas = topic.replicas.max(3);
+            topic.min_in_sync = topic.min_in_sync.min(topic.replicas as u64 / 2 + 1);
+        }
+    }
+
+    /// The fewest replicas of a partition.
+    #[must_use]
+    pub const fn replicas_min(&self) -> u64 {
+        if self.cluster.replaced.is_some() { 3 } else { 1 }
     }
 
     /// Whether the brokers were founded together.
@@ -275,6 +341,10 @@ impl Default for ClusterOptions {
             lag_told: Duration::ZERO,
             sessions: PeerSettings::default(),
             room: 64 << 20,
+            timing: Settings::default(),
+            replaced: None,
+            rotting: None,
+            scrub: 0,
         }
     }
 }
@@ -312,7 +382,25 @@ impl ClusterOptions {
             lag_told: Duration::from_millis(dice.pick(&[0, 100, 5_000])),
             sessions,
             room: size(dice, &[10_000, 1 << 20, 64 << 20]),
+            timing: timing(dice),
+            replaced: None,
+            rotting: None,
+            scrub: 0,
         }
+    }
+}
+
+/// The timers of the consensus, drawn apart from the session timeout, which the sessions share.
+fn timing(dice: &mut Dice) -> Settings {
+    let millis = |dice: &mut Dice, choices: &[u64]| Duration::from_millis(dice.pick(choices));
+    Settings {
+        election_timeout: millis(dice, &[50, 300, 300, 1_000]),
+        rank_delay: millis(dice, &[0, 60, 60, 200]),
+        jitter: millis(dice, &[1, 20, 20, 100]),
+        provisional: millis(dice, &[1, 100, 500, 500, 3_000]),
+        lag_max: millis(dice, &[100, 1_000, 10_000]),
+        transfer_timeout: millis(dice, &[50, 1_000]),
+        ..Settings::default()
     }
 }
 
@@ -321,7 +409,8 @@ impl FaultOptions {
     #[must_use]
     pub const fn is_calm(&self) -> bool {
         let one = self.kill_ms + self.power_ms + self.stop_ms + self.flush_ms + self.full_ms + self.reset_ms;
-        let several = self.wire_ms + self.cut_ms + self.pause_ms + self.blackout_ms + self.transfer_ms;
+        let several =
+            self.wire_ms + self.cut_ms + self.pause_ms + self.blackout_ms + self.transfer_ms + self.replace_ms;
         one + several + self.rot_percent + self.clock_ms + self.start_power_percent == 0
     }
 
@@ -342,6 +431,7 @@ impl FaultOptions {
             pause_ms: 0,
             blackout_ms: 0,
             transfer_ms: 0,
+            replace_ms: 0,
         }
     }
 
@@ -363,7 +453,29 @@ impl FaultOptions {
             pause_ms: 0,
             blackout_ms: 0,
             transfer_ms: 0,
+            replace_ms: 0,
         }
+    }
+
+    /// Leaves out all faults but those of some kinds.
+    const fn keep(&mut self, kinds: Kinds) {
+        let none = Self::none();
+        *self = match kinds {
+            Kinds::All => *self,
+            Kinds::None => none,
+            Kinds::Crash => {
+                let Self { kill_ms, power_ms, stop_ms, start_power_percent, pause_ms, blackout_ms, .. } = *self;
+                Self { kill_ms, power_ms, stop_ms, start_power_percent, pause_ms, blackout_ms, ..none }
+            }
+            Kinds::Network => {
+                let Self { reset_ms, wire_ms, cut_ms, transfer_ms, .. } = *self;
+                Self { reset_ms, wire_ms, cut_ms, transfer_ms, ..none }
+            }
+            Kinds::Disk => {
+                let Self { power_ms, start_power_percent, flush_ms, full_ms, rot_percent, replace_ms, .. } = *self;
+                Self { power_ms, start_power_percent, flush_ms, full_ms, rot_percent, replace_ms, ..none }
+            }
+        };
     }
 
     fn draw_cluster(&mut self, dice: &mut Dice) {

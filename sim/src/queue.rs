@@ -3,7 +3,7 @@
 //! Events of one moment are ordered by a number drawn from the seed, so that no order of arrival is taken for granted
 //! that the real hosts do not promise. What must keep its order gets distinct moments.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::dice::Dice;
@@ -14,63 +14,39 @@ pub type Micros = u64;
 /// Events in the order of (moment, drawn number, arrival).
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Entry<E>>,
+    /// Moment, drawn number, arrival, and the place of the event: events are large, and the heap moves what it holds.
+    heap: BinaryHeap<Reverse<(Micros, u64, u64, usize)>>,
+    events: Vec<Option<E>>,
+    /// Places that are free.
+    free: Vec<usize>,
     arrivals: u64,
     dice: Dice,
-}
-
-#[derive(Debug)]
-struct Entry<E> {
-    at: Micros,
-    tie: u64,
-    arrival: u64,
-    event: E,
-}
-
-impl<E> Entry<E> {
-    const fn key(&self) -> (Micros, u64, u64) {
-        (self.at, self.tie, self.arrival)
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    /// Reversed: the heap gives the greatest, the queue wants the earliest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.key().cmp(&self.key())
-    }
 }
 
 impl<E> Queue<E> {
     /// A queue without events that breaks ties by `dice`.
     #[must_use]
     pub fn new(dice: Dice) -> Self {
-        Self { heap: BinaryHeap::new(), arrivals: 0, dice }
+        Self { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), arrivals: 0, dice }
     }
 
     /// Lets `event` happen at `at`.
     pub fn push(&mut self, at: Micros, event: E) {
         self.arrivals += 1;
         let tie = self.dice.number();
-        self.heap.push(Entry { at, tie, arrival: self.arrivals, event });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() - 1
+        });
+        self.events[place] = Some(event);
+        self.heap.push(Reverse((at, tie, self.arrivals, place)));
     }
 
     /// The next event and its moment.
     pub fn pop(&mut self) -> Option<(Micros, E)> {
-        self.heap.pop().map(|entry| (entry.at, entry.event))
+        let Reverse((at, _, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        Some((at, self.events.get_mut(place)?.take()?))
     }
 }
 

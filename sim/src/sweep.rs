@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::{panic, thread};
 
-use crate::options::Profile;
+use crate::history::Violation;
+use crate::options::{Kinds, Profile};
 use crate::{Report, mutation, run};
 
 thread_local! {
@@ -26,6 +27,8 @@ pub struct Sweep {
     pub seeds: std::ops::Range<u64>,
     /// How many brokers.
     pub profile: Profile,
+    /// Which faults.
+    pub kinds: Kinds,
     /// Print what happens.
     pub trace: bool,
     /// How many threads.
@@ -79,6 +82,17 @@ impl Totals {
 }
 
 impl Sweep {
+    /// Runs one seed. Where a panic unwinds it is a violation like any other: a formula of a core that does not hold.
+    fn run_one(&self, seed: u64) -> Report {
+        let ran = panic::catch_unwind(|| run(seed, self.profile, self.kinds, self.trace));
+        ran.unwrap_or_else(|payload| {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text =
+                text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("of something that is no text");
+            Report::broken(seed, Violation { invariant: "panic", text: text.to_owned() })
+        })
+    }
+
     /// Runs every seed, or as many as there are up to the first violation; `told` hears of each that is through.
     ///
     /// # Errors
@@ -93,7 +107,7 @@ impl Sweep {
                     break;
                 }
                 SEED.set(seed);
-                let report = run(seed, self.profile, self.trace);
+                let report = self.run_one(seed);
                 told(&report);
                 if report.violation.is_some() && !self.go_on {
                     stop.store(true, Ordering::Relaxed);

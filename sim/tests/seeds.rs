@@ -4,14 +4,14 @@
 
 use std::path::Path;
 
-use millrace_sim::options::Profile;
+use millrace_sim::options::{Kinds, Profile};
 
-/// Seeds of one test run. The longer sweeps are `cargo run --release -p millrace-sim`.
+/// Seeds of one test run. The longer sweeps are `cargo run --profile sim -p millrace-sim`.
 const SWEPT: u64 = 30;
 const SWEPT_CLUSTERS: u64 = 8;
 
 fn run(seed: u64, profile: Profile) -> millrace_sim::Report {
-    millrace_sim::run(seed, profile, false)
+    millrace_sim::run(seed, profile, Kinds::All, false)
 }
 
 fn passes(seed: u64, profile: Profile) {
@@ -23,7 +23,7 @@ fn passes(seed: u64, profile: Profile) {
     };
     assert!(
         report.violation.is_none(),
-        "{:?}\nrepro: cargo run --release -p millrace-sim -- --seed {seed}{brokers} --trace",
+        "{:?}\nrepro: cargo run --profile sim -p millrace-sim -- --seed {seed}{brokers} --trace",
         report.violation
     );
     assert!(report.acks > 0 && report.reads > 0, "seed {seed} did nothing: {report:?}");

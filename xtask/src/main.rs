@@ -4,6 +4,7 @@ mod cargo;
 mod ci;
 mod docs;
 mod licences;
+mod mutations;
 mod sim;
 mod spdx;
 mod tidy;
@@ -55,6 +56,8 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         threads: usize,
     },
+    /// Break every rule on purpose and print what notices; fails when one survives.
+    Mutations,
     /// The writing twin of the gate: format the sources and write the generated documents.
     Fix,
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Licences => licences::run(&root),
         Command::Docs { check } => docs::run(&root, check),
         Command::Sim { seeds, from, brokers, threads } => sim::run(&root, (from, seeds), brokers, threads),
+        Command::Mutations => mutations::run(&root),
         Command::Fix => ci::fix(&root),
     };
     match result {

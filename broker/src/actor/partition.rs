@@ -49,7 +49,10 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         first: Configuration::first(voters),
         replication: Replication::of(&topic.settings, &image),
         check_interval: settings.retention_check_interval,
-        session_timeout: settings.peer_session_timeout,
+        timing: millrace_raft::Settings {
+            session_timeout: settings.peer_session_timeout,
+            ..millrace_raft::Settings::default()
+        },
         room: Arc::clone(&shared.room),
     });
     let view = core.view();

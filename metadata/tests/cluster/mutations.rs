@@ -67,6 +67,7 @@ fn stories_notice_their_mutations() {
             assert_eq!(story(), Ok(()), "{mutation:?} is not broken");
             let told = with_broken(Some(*mutation), story);
             assert!(told.is_err(), "the story does not notice {mutation:?}");
+            println!("noticed {mutation:?}: stories.rs");
         }
     }
 }
@@ -85,7 +86,7 @@ fn seeds_notice_their_mutations() {
         }
         match (0..SEEDS).find_map(|seed| Some((seed, seed_fails(*mutation, *profile, seed)?))) {
             Some((seed, by)) => {
-                println!("{mutation:?}: {profile:?} seed {seed} by {}", by.chars().take(90).collect::<String>())
+                println!("noticed {mutation:?}: {profile:?} seed {seed} by {}", by.chars().take(90).collect::<String>())
             }
             None => missed.push(*mutation),
         }

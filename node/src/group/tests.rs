@@ -218,6 +218,7 @@ fn an_answer_before_its_record_is_committed_is_caught() {
     assert!(answered_commits_are_durable());
     let durable = with_broken(Some(Mutation::AnswerGroupBeforeCommit), answered_commits_are_durable);
     assert!(!durable, "nobody would notice");
+    println!("noticed AnswerGroupBeforeCommit: an_answer_before_its_record_is_committed_is_caught");
 }
 
 #[test]

@@ -256,6 +256,7 @@ fn an_answer_before_its_entry_is_durable_is_caught() {
     assert!(answers_are_durable());
     let durable = with_broken(Some(Mutation::AnswerMetadataBeforeDurable), answers_are_durable);
     assert!(!durable, "nobody would notice");
+    println!("noticed AnswerMetadataBeforeDurable: an_answer_before_its_entry_is_durable_is_caught");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! The duties are listed in the documentation of `millrace_raft`; the comments here name them.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use millrace_raft::{Effect, Event, FlushMode, Peer, Record, Settings};
 use millrace_storage::{LogConfig, QRecord};
@@ -17,10 +16,10 @@ use super::{Replica, ReplicaEffect};
 use crate::settings::Replication;
 
 /// The settings of the consensus of a topic's partition.
-pub(super) fn settings(log: &LogConfig, replication: Replication, session_timeout: Duration) -> Settings {
+pub(super) fn settings(log: &LogConfig, replication: Replication, timing: &Settings) -> Settings {
     let flush = if log.flush_messages <= 1 { FlushMode::Durable } else { FlushMode::PageCache };
     let Replication { min_in_sync, ack_policy, unclean_recovery, lag_max } = replication;
-    Settings { ack_policy, min_in_sync, flush, unclean_recovery, session_timeout, lag_max, ..Settings::default() }
+    Settings { ack_policy, min_in_sync, flush, unclean_recovery, lag_max, ..*timing }
 }
 
 /// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.
@@ -68,7 +67,7 @@ impl Replica {
             Effect::Serve { to, response } => self.serve(now, to, response, out),
             Effect::Append { upto, .. } => return Some(self.append_incoming(now, upto, out)),
             Effect::Truncate { .. } | Effect::Reset { .. } => self.carry_out_cut(out),
-            Effect::RaiseLogStart { start } => self.follow_log_start(start, out),
+            Effect::RaiseLogStart { start } => self.follow_log_start(now, start, out),
             Effect::HighWatermark(high_watermark) => self.publish_high_watermark(high_watermark),
             Effect::InSync(in_sync) => {
                 self.view.set_in_sync(in_sync.iter().map(|replica| replica.broker).collect());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_raft::{Configuration, Event, Peer, Raft};
+use millrace_raft::{Configuration, Event, Peer, Raft, Settings};
 use millrace_storage::{Log, Recovery};
 use millrace_types::{Instant, Now, Offset, TopicPartition};
 
@@ -42,8 +42,8 @@ pub struct ReplicaParts {
     pub replication: Replication,
     /// How often retention is checked (`log.retention.check.interval.ms`).
     pub check_interval: Duration,
-    /// How long another broker may be silent (`peer.session.timeout.ms`).
-    pub session_timeout: Duration,
+    /// The timers of the consensus, among them `peer.session.timeout.ms`; what the topic says goes over the rest.
+    pub timing: Settings,
     /// How much may be queued for other brokers.
     pub room: Arc<Room>,
 }
@@ -90,7 +90,7 @@ pub struct Replica {
     pub(super) deletions: Purgatory,
     pub(super) watchers: Watchers,
     pub(super) check_interval: Duration,
-    pub(super) session_timeout: Duration,
+    pub(super) timing: Settings,
     pub(super) room: Arc<Room>,
     /// When the log is to be looked after.
     pub(super) next_check: Instant,
@@ -121,7 +121,7 @@ impl Replica {
     pub fn new(parts: ReplicaParts) -> Self {
         let view = Arc::new(PartitionView::new(parts.partition, parts.log.view()));
         let restored = parts.promises.restored(&parts.log, &parts.recovery, parts.first);
-        let settings = consensus::settings(parts.log.config(), parts.replication, parts.session_timeout);
+        let settings = consensus::settings(parts.log.config(), parts.replication, &parts.timing);
         let seed = consensus::seed(parts.partition, parts.me);
         Self {
             partition: parts.partition,
@@ -150,7 +150,7 @@ impl Replica {
             deletions: Purgatory::default(),
             watchers: Watchers::default(),
             check_interval: parts.check_interval,
-            session_timeout: parts.session_timeout,
+            timing: parts.timing,
             room: parts.room,
             next_check: Instant::NEVER,
             timer: Instant::NEVER,
@@ -203,7 +203,7 @@ impl Replica {
 
     fn configure(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
         if matches!(self.phase, Phase::Opened | Phase::Running | Phase::Stopping) {
-            let settings = consensus::settings(self.log.config(), self.replication, self.session_timeout);
+            let settings = consensus::settings(self.log.config(), self.replication, &self.timing);
             self.tell(now, Event::Configure(settings), out);
         }
     }

@@ -107,7 +107,10 @@ impl Replica {
     }
 
     /// The leader has deleted records: so does this replica, when that is noted.
-    pub(super) fn follow_log_start(&mut self, start: Offset, out: &mut Vec<ReplicaEffect>) {
+    pub(super) fn follow_log_start(&mut self, now: Now, start: Offset, out: &mut Vec<ReplicaEffect>) {
+        if broken(Mutation::DeleteBeforeDurable) {
+            self.tell_running(now, Event::LogStart { start }, out);
+        }
         let record = QRecord::Start { tp: self.partition, offset: start };
         self.puts.put(vec![record], Purpose::Retention { start }, out);
     }

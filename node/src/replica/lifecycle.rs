@@ -261,7 +261,7 @@ impl Replica {
             }
             if self.phase == Phase::Stopping {
                 self.phase = Phase::Closing;
-                let flushing = consensus::settings(self.log.config(), self.replication, self.session_timeout);
+                let flushing = consensus::settings(self.log.config(), self.replication, &self.timing);
                 let settings = millrace_raft::Settings { flush: FlushMode::Durable, ..flushing };
                 self.tell(now, Event::Configure(settings), out);
                 if !self.puts.is_empty() {

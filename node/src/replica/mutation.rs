@@ -26,6 +26,8 @@ pub enum Mutation {
     LeadUncommittable,
     /// What is damaged below a cut of its segment is forgotten.
     ForgetDamageAtCut,
+    /// A follower says that it has deleted records before that is durable.
+    DeleteBeforeDurable,
     /// A metadata command is answered, and its image published, before its entry is durable.
     AnswerMetadataBeforeDurable,
     /// A group coordinator answers before its record is committed.

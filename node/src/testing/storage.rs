@@ -138,7 +138,7 @@ impl Storage {
             first: membership.first,
             replication: membership.replication,
             check_interval: Duration::from_secs(300),
-            session_timeout: SESSION_TIMEOUT,
+            timing: millrace_raft::Settings { session_timeout: SESSION_TIMEOUT, ..millrace_raft::Settings::default() },
             room: Arc::clone(&self.room),
         })
     }

@@ -42,17 +42,18 @@ impl Raft {
         }
     }
 
-    /// Fetches when nothing is under way, and acknowledges apart from that what has become durable.
+    /// Fetches when nothing is under way, and acknowledges apart from that what has become durable. A fetch also says what is
+    /// deleted here, and so waits until that is durable.
     pub(crate) fn settle_follower(&mut self, out: &mut Vec<Effect>) {
         self.recover_if_whole(out);
         if self.is_busy() || !self.takes_part() {
             return;
         }
-        let request = self.fetch_request();
+        let (request, may_fetch) = (self.fetch_request(), self.log.is_start_noted());
         let told = Some((request.acknowledged, request.recovering));
         let Role::Follower(follower) = &mut self.role else { return };
         let leader = follower.leader;
-        if !follower.waiting {
+        if !follower.waiting && may_fetch {
             (follower.waiting, follower.told) = (true, told);
             self.send(leader, Message::Fetch(request), out);
         } else if follower.told != told {

@@ -113,9 +113,25 @@ impl Raft {
         // Whom the high watermark was waited for may join now.
         self.update_in_sync(now);
         self.update_high_watermark();
+        self.follow_deletions(out);
         self.serve(out);
         self.announce(now, out);
         self.settle_transfer(now, out);
+    }
+
+    /// Deletes what a follower has deleted: an earlier leader had it do so, when that was committed. A leader need not have heard
+    /// of it, since elections compare the ends of logs; what was deleted would come back with it.
+    fn follow_deletions(&mut self, out: &mut Vec<Effect>) {
+        if self.latest().is_none() || broken(Mutation::LeadUndeleted) {
+            return;
+        }
+        let Some(leader) = self.as_leader() else { return };
+        let deleted = leader.progress.values().map(|progress| progress.log_start).max().unwrap_or(0);
+        let start = deleted.min(self.high_watermark);
+        if start > self.log.start {
+            self.log.raise_start(start);
+            out.push(Effect::RaiseLogStart { start });
+        }
     }
 
     /// Whether too many voters recover for the epoch's start to be committed: they would wait for the leader, and it for them.

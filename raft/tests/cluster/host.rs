@@ -177,7 +177,10 @@ impl World {
                 self.hosts[at].log.reset(start);
                 self.begin_cut(at, start);
             }
-            Effect::RaiseLogStart { start } => self.raise_start(at, start),
+            Effect::RaiseLogStart { start } => {
+                self.raise_start(at, start);
+                self.step(at, Event::LogStart { start });
+            }
             Effect::Recovered => {
                 if self.lossy == Some(at) {
                     self.lossy = None;

@@ -64,6 +64,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::TransferToUnfit, Script("thesis_3_10_transfer")),
     (M::TellLatestEarly, Seeds(Profile::Storm)),
     (M::IgnoreDirectory, Seeds(Profile::Wipe)),
+    (M::LeadUndeleted, Script("kip_107_deletions")),
 ];
 
 fn script_differs(mutation: Mutation, name: &str) -> bool {
@@ -95,6 +96,7 @@ fn scripts_notice_their_mutations() {
     for (mutation, finder) in TABLE {
         if let Script(name) = finder {
             assert!(script_differs(*mutation, name), "{name} does not notice {mutation:?}");
+            println!("noticed {mutation:?}: script {name}");
         }
     }
 }
@@ -112,7 +114,7 @@ fn seeds_notice_their_mutations() {
             continue;
         }
         match (0..SEEDS).find_map(|seed| Some((seed, seed_fails(*mutation, *profile, seed)?))) {
-            Some((seed, by)) => println!("{mutation:?}: {profile:?} seed {seed} by {by}"),
+            Some((seed, by)) => println!("noticed {mutation:?}: {profile:?} seed {seed} by {by}"),
             None => missed.push(*mutation),
         }
     }

@@ -60,6 +60,8 @@ pub struct Cluster {
     pub sessions: PeerSettings,
     /// Bytes queued for a broker above which its followers that are far behind wait.
     pub room: usize,
+    /// The timers of the consensus.
+    pub timing: millrace_raft::Settings,
 }
 
 /// Address of a broker.
@@ -115,16 +117,18 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
     let peers = sessions(&mut start, me, &qstate, &directory);
     let shared = Arc::new(Shared::new(directory, settings, start.dice.number()));
     let stores = Stores { data_dir, qstate, journal, store, remembered, peers, me };
-    Ok(Process::new(start.number, shared, stores, (start.sync_all_above, start.segment_divisor, start.cluster.room)))
+    Ok(Process::new(
+        start.number,
+        shared,
+        stores,
+        (start.sync_all_above, start.segment_divisor, start.cluster.room, start.cluster.timing),
+    ))
 }
 
 /// Stands for the metadata epoch of the broker's registration: no two brokers may have one in common, since producer ids come
 /// from it.
-fn registered_as(start: &Start<'_>, incarnation: Incarnation) -> Incarnation {
-    if start.cluster.brokers.is_empty() {
-        return incarnation;
-    }
-    incarnation << 4 | u64::from(start.broker.0.unsigned_abs() & 15)
+const fn registered_as(start: &Start<'_>, incarnation: Incarnation) -> Incarnation {
+    if start.cluster.brokers.is_empty() { incarnation } else { start.number }
 }
 
 fn told_start(told: ToldStart) -> PeerStart {

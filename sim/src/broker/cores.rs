@@ -12,7 +12,7 @@ use millrace_node::peer::{Plane, PlaneMessage};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, Replication, ReplyTo};
-use millrace_raft::Configuration;
+use millrace_raft::{Configuration, Settings};
 use millrace_storage::{BatchHeader, Log, LogError, Recovery};
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
@@ -133,6 +133,7 @@ impl Process {
                 MetadataEffect::CreateReplica { partition, mut config, voters } => {
                     self.voters.insert(partition, voters);
                     config.open_segments = self.open_segments.clone();
+                    config.upkeep = self.upkeep.clone();
                     config.segment_bytes /= self.segment_divisor;
                     config.initial_segment_bytes /= self.segment_divisor;
                     let remembered = self.remembered.remove(&partition).unwrap_or_default();
@@ -147,6 +148,7 @@ impl Process {
                 MetadataEffect::DeleteReplica { partition } => self.delete(port, partition),
                 MetadataEffect::ConfigureReplica { partition, mut config } => {
                     config.open_segments = self.open_segments.clone();
+                    config.upkeep = self.upkeep.clone();
                     config.segment_bytes /= self.segment_divisor;
                     config.initial_segment_bytes /= self.segment_divisor;
                     let (log, replication) = (Box::new(config), self.replication(partition));
@@ -214,7 +216,7 @@ impl Process {
             first: Configuration::first(voters),
             replication: self.replication(partition),
             check_interval: self.shared.settings.retention_check_interval,
-            session_timeout: self.shared.settings.peer_session_timeout,
+            timing: Settings { session_timeout: self.shared.settings.peer_session_timeout, ..self.timing },
             room: Arc::clone(&self.room),
         });
         let view = core.view();
@@ -305,7 +307,10 @@ impl Process {
     fn stopped(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
         let from = Who::Replica(partition);
         self.shared.directory.withdraw(&partition);
-        self.replicas.remove(&partition);
+        if let Some(hosted) = self.replicas.remove(&partition) {
+            let status = Box::new(hosted.core.consensus().status());
+            port.notices.push(Notice::Stopped { partition, status });
+        }
         self.timers.remove(&from);
         if !self.peers.is_alone() {
             port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));

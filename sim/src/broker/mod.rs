@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_node::peer::LinkId;
+use millrace_raft::Status;
 use millrace_types::{BrokerId, TopicPartition};
 
 /// What a process has for the network.
@@ -67,6 +68,13 @@ pub enum Notice {
     FlushFailed {
         /// The partition.
         partition: TopicPartition,
+    },
+    /// A replica has stopped; in its last step it may have acknowledged more than it was seen to.
+    Stopped {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its state at the end.
+        status: Box<Status>,
     },
     /// A replica has acknowledged a batch.
     Acknowledged {

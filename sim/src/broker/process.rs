@@ -10,8 +10,8 @@ use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica, Room};
 use millrace_node::{ConnectionId, PartitionView, Shared};
-use millrace_raft::{Peer, Raft, Voter};
-use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState};
+use millrace_raft::{Peer, Raft, Settings, Voter};
+use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState, Upkeep};
 use millrace_types::{BrokerId, Instant, TopicPartition};
 
 use super::Sent;
@@ -99,7 +99,10 @@ pub struct Process {
     pub(super) timers: BTreeMap<Who, Instant>,
     pub(super) threads: Threads,
     pub(super) open_segments: OpenSegments,
+    pub(super) upkeep: Upkeep,
     pub(super) segment_divisor: u64,
+    /// The timers of the consensus.
+    pub(super) timing: Settings,
     pub(super) registered: bool,
     /// A log could not be opened.
     pub(super) offline: bool,
@@ -117,10 +120,11 @@ impl Process {
         number: u64,
         shared: Arc<Shared>,
         stores: Stores,
-        (sync_all_above, segment_divisor, room_bytes): (usize, u64, usize),
+        (sync_all_above, segment_divisor, room_bytes, timing): (usize, u64, usize, Settings),
     ) -> Self {
         let Stores { data_dir, qstate, journal, store, remembered, peers, me } = stores;
         let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory));
+        let upkeep = Upkeep::new(shared.settings.scrub_bytes_per_second);
         let room = Arc::new(Room::new(peers.status().map(|(broker, _)| broker), room_bytes));
         Self {
             number,
@@ -144,7 +148,9 @@ impl Process {
             timers: BTreeMap::new(),
             threads: Threads::new(qstate, journal, sync_all_above),
             open_segments: OpenSegments::default(),
+            upkeep,
             segment_divisor: segment_divisor.max(1),
+            timing,
             registered: false,
             offline: false,
             end: End::Serving,
@@ -189,7 +195,17 @@ impl Process {
         self.registered
             && self.end == End::Serving
             && self.opening.is_empty()
-            && self.replicas.values().all(|hosted| hosted.led || hosted.view.leader().is_some())
+            && self
+                .replicas
+                .iter()
+                .all(|(partition, hosted)| hosted.led || hosted.view.leader().is_some() || !self.is_member(*partition))
+    }
+
+    /// Whether its replica of a partition is one: not that of a directory that came later under the broker's id.
+    #[must_use]
+    pub fn is_member(&self, partition: TopicPartition) -> bool {
+        let raft = self.consensus(partition);
+        raft.is_some_and(|raft| raft.configuration().members().any(|member| member == self.me.key))
     }
 
     /// The cluster's metadata as everybody in the broker sees it.

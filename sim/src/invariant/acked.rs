@@ -1,4 +1,5 @@
-//! An acknowledged value is at its offset in the final log; a refused one is nowhere.
+//! An acknowledged value is at its offset in the final log; a refused one is nowhere, and what was acknowledged to be deleted is not
+//! back.
 
 use super::{FinalLog, violation};
 use crate::history::{Outcome, Part, Partition, Violation};
@@ -15,6 +16,11 @@ pub fn check(partition: &Partition, part: &Part, log: &FinalLog) -> Result<(), V
             NAME,
             format!("{part} begins at {}, nobody asked to delete below more than {}", log.start, partition.trim_asked),
         );
+    }
+    if log.start < partition.trim_acked {
+        let text =
+            format!("{part} begins at {}, below {} was acknowledged to be deleted", log.start, partition.trim_acked);
+        return violation(NAME, text);
     }
     for (offset, ack) in partition.acked.range(log.start..) {
         match log.records.get(offset) {

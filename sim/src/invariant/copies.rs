@@ -1,22 +1,46 @@
-//! I10: the high watermark stays below what the majority holds. I11: `min.insync.replicas` data voters hold what it passes.
-//! I5: what it has passed never changes.
+//! I10: the high watermark stays below what the majority holds. I11: `min.insync.replicas` data voters have acknowledged what it
+//! passes, and where acknowledged means flushed they hold it at that moment, with power or without. I5: what it has passed never
+//! changes.
 
 use millrace_raft::Status;
+use millrace_types::{BrokerId, LeaderEpoch, Offset};
 
-use crate::ghost::{Ghost, Mirror};
+use crate::ghost::{Ghost, Mirror, Rec};
 
-/// The high watermark of a leader has come to a new place; `others` are the logs of all data voters, `needed` as many of
-/// them have to hold what it has passed.
+/// The replicas of a partition that may count as copies.
+#[derive(Debug)]
+pub struct Copies<'a> {
+    /// The logs of all data voters, of those without power as they were when last seen, and whether they may
+    /// not hold what they have acknowledged, since their disks were replaced or have rotted.
+    pub logs: &'a [(BrokerId, &'a Mirror, bool)],
+    /// Whether acknowledged means flushed.
+    pub durable: bool,
+    /// As many have to be.
+    pub needed: usize,
+}
+
+impl Copies<'_> {
+    /// Replicas that count for the batch at `base` under the leader of `epoch`.
+    ///
+    /// What is acknowledged from the page cache, or on a disk that is then replaced or rots, may be gone the moment after: there only the
+    /// word counts, and only in the epoch in which it was given (rules R1 and R4).
+    fn of(&self, ghost: &Ghost, epoch: LeaderEpoch, base: Offset, batch: &Rec) -> usize {
+        let holds = |mirror: &Mirror| {
+            base < mirror.start || (mirror.batches.get(&base) == Some(batch) && batch.last < mirror.acknowledged)
+        };
+        let said = |broker: &BrokerId| ghost.words.get(&(epoch, *broker)).is_some_and(|upto| batch.last < *upto);
+        let counts = |(broker, mirror, has_forgotten): &&(BrokerId, &Mirror, bool)| {
+            holds(mirror) || ((!self.durable || *has_forgotten) && said(broker))
+        };
+        self.logs.iter().filter(counts).count()
+    }
+}
+
+/// The high watermark of a leader has come to a new place.
 ///
 /// # Errors
 /// It is too high.
-pub fn check(
-    ghost: &mut Ghost,
-    mirror: &Mirror,
-    status: &Status,
-    others: &[&Mirror],
-    needed: usize,
-) -> Result<(), String> {
+pub fn check(ghost: &mut Ghost, mirror: &Mirror, status: &Status, copies: &Copies<'_>) -> Result<(), String> {
     let (high_watermark, start) = (status.high_watermark, status.epoch_start.unwrap_or(0));
     if status.commit.unwrap_or(0).max(start) < high_watermark {
         return Err(format!("the high watermark is {high_watermark}, committed is {:?}", status.commit));
@@ -35,10 +59,14 @@ pub fn check(
             continue;
         }
         ghost.passed.insert(*base, (*batch, status.epoch));
-        let holds = |other: &&&Mirror| *base < other.start || other.batches.get(base) == Some(batch);
-        let holders = others.iter().filter(holds).count();
+        let (holders, needed) = (copies.of(ghost, status.epoch, *base, batch), copies.needed);
         if holders < needed {
-            return Err(format!("{batch:?} at {base} is acknowledged with {holders} of {needed} copies"));
+            let known = |(broker, log, _): &(BrokerId, &Mirror, bool)| {
+                format!("{broker} {}..{} to {}, {:?}", log.start, log.end, log.acknowledged, log.batches.get(base))
+            };
+            let known: Vec<String> = copies.logs.iter().map(known).collect();
+            let text = format!("{batch:?} at {base} is acknowledged with {holders} of {needed} copies");
+            return Err(format!("{text}: {}", known.join("; ")));
         }
     }
     Ok(())

@@ -41,6 +41,11 @@ impl Epochs {
         Ok(())
     }
 
+    /// The data directory of `broker` is another one, or an old copy: its starts are counted anew.
+    pub fn forget(&mut self, broker: BrokerId) {
+        self.incarnations.remove(&broker);
+    }
+
     /// Takes in the incarnation of a process of `broker` that has started.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ pub fn check(
     invoked: Tick,
     (latest, epoch): (Offset, LeaderEpoch),
 ) -> Result<(), Violation> {
-    // A failed disk takes back what was acknowledged from the page cache, until the restart.
+    // A failed disk takes back what was acknowledged from the page cache, until the restart. Of several replicas the one whose disk
+    // has failed leads no longer.
     if partition.damaged || (partition.limited && !partition.durable) {
         return Ok(());
     }

@@ -32,6 +32,16 @@ pub fn check(ghost: &mut Ghost, mirror: &Mirror, added: &[Offset]) -> Result<(),
     Ok(())
 }
 
+/// Whether a log can be read to its end, and everything in it was in one before.
+#[must_use]
+pub fn knows(ghost: &Ghost, mirror: &Mirror) -> bool {
+    let mut ends = mirror.batches.keys().copied().skip(1).chain([mirror.end]);
+    mirror.batches.iter().all(|(base, batch)| {
+        let known = ghost.batches.get(&(*base, batch.epoch)).is_some_and(|(one, _)| one == batch);
+        known && ends.next() == Some(batch.last + 1)
+    })
+}
+
 /// The epochs that a replica knows begin where they began for others.
 ///
 /// # Errors

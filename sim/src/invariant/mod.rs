@@ -12,6 +12,7 @@ pub mod election;
 pub mod epochs;
 pub mod function;
 pub mod idempotent;
+pub mod kept;
 pub mod latest;
 pub mod markers;
 pub mod matching;

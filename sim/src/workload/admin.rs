@@ -39,8 +39,9 @@ pub struct Admin {
     raw: Raw,
     /// Topics of the run that are not acknowledged yet.
     to_found: Vec<TopicOptions>,
-    /// Number of brokers.
+    /// Number of brokers, and the fewest replicas of a partition.
     brokers: u64,
+    replicas_min: u64,
     doing: Option<Doing>,
     /// Topics that come and go, and whether each is there; one whose state is not known is left alone.
     churned: BTreeMap<String, bool>,
@@ -59,6 +60,7 @@ impl Admin {
             raw: Raw::new(options.cluster.brokers),
             to_found: options.topics.clone(),
             brokers: options.cluster.brokers as u64,
+            replicas_min: options.replicas_min(),
             doing: None,
             churned: BTreeMap::new(),
             names: 0,
@@ -102,7 +104,7 @@ impl Admin {
             Doing::Create(name) | Doing::Found(name) => {
                 cx.history.churned.entry(name.clone()).or_default().deleted = false;
                 let partitions = i32::try_from(self.dice.between(1, 2)).unwrap_or(1);
-                let replicas = if self.brokers == 1 { 1 } else { self.dice.between(1, self.brokers) };
+                let replicas = if self.brokers == 1 { 1 } else { self.dice.between(self.replicas_min, self.brokers) };
                 self.raw.ask(cx.now, CREATE, &create(name, (partitions, replicas), &[]));
             }
             Doing::Delete(name) => {

@@ -148,7 +148,11 @@ pub(super) fn read(cx: &mut Context<'_>, positions: &mut BTreeMap<Part, Position
     for record in records {
         let part = Part::new(&record.topic, record.partition);
         cx.history.reads += 1;
+        let misled = cx.history.parts.get(&part).is_some_and(crate::history::Partition::misleads);
         let Some(value) = record.value.as_ref().and_then(|value| decode(value)) else {
+            if misled {
+                continue;
+            }
             let text = format!("a consumer of {part} was given broken bytes at {}", record.offset);
             return cx.history.violated("reads", text);
         };
@@ -170,7 +174,7 @@ pub(super) fn failed(
     match error {
         ClientError::Truncated { topic, partition, .. } => {
             let part = Part::new(topic, *partition);
-            let lossless = cx.history.parts.get(&part).is_none_or(|part| part.losses == 0 && !part.damaged);
+            let lossless = cx.history.parts.get(&part).is_none_or(|part| part.losses == 0 && !part.misleads());
             if lossless {
                 cx.history.violated("reads", format!("a consumer of {part} is told of a truncation: {error}"));
             }
@@ -180,7 +184,7 @@ pub(super) fn failed(
         }
         ClientError::Corrupt { topic, partition, .. } => {
             let part = Part::new(topic, *partition);
-            if cx.history.parts.get(&part).is_none_or(|part| !part.damaged) {
+            if cx.history.parts.get(&part).is_none_or(|part| !part.misleads()) {
                 cx.history.violated("reads", format!("a consumer of {part} was sent a corrupt batch: {error}"));
             }
         }

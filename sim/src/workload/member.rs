@@ -73,8 +73,9 @@ impl Member {
         match result {
             Ok(()) => {
                 self.settled |= cx.calm;
+                let epoch = cx.epoch_by_now();
                 for (part, number) in commit {
-                    cx.history.committed(&self.group, &part, number);
+                    cx.history.committed(&self.group, &part, number, epoch);
                 }
             }
             Err(error) => {
@@ -133,7 +134,7 @@ impl Client for Member {
                         for partition in partitions {
                             let part = Part::new(&partition.topic, partition.partition);
                             let losses = cx.history.parts.get(&part).map_or(0, |part| part.losses);
-                            self.positions.insert(part, Position { next: None, losses, anywhere: true });
+                            self.positions.insert(part, Position { next: None, losses, anywhere: true, trimmed: 0 });
                         }
                     }
                     self.core.rebalanced(cx.now);

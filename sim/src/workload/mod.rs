@@ -2,6 +2,7 @@
 
 mod admin;
 mod consumer;
+mod group;
 mod member;
 mod offsets;
 mod probe;
@@ -10,6 +11,7 @@ mod raw;
 
 pub use admin::Admin;
 pub use consumer::Consumer;
+pub use group::{GROUP, group_partition};
 pub use member::Member;
 pub use offsets::CommittedOffsets;
 pub use probe::Probe;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_client::core::{ConnectionId, Machine, NetOutput};
 use millrace_client::{ClientConfig, ClientError};
-use millrace_types::{Instant, Now, Offset};
+use millrace_types::{Instant, LeaderEpoch, Now, Offset};
 
 use crate::dice::Dice;
 use crate::history::{History, Part, Value};
@@ -84,6 +86,8 @@ pub struct Context<'a> {
     pub options: &'a Options,
     /// The faults are over: what is under way is brought to its end.
     pub calm: bool,
+    /// The epochs in which the broker whose answer this is has coordinated the group, and since when; the latest last.
+    pub coordinated: &'a [(Instant, LeaderEpoch)],
 }
 
 /// A client and what it does.

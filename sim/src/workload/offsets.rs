@@ -25,6 +25,7 @@ pub struct CommittedOffsets {
     asking: bool,
     /// When it was asked; what was acknowledged later may be found or not.
     asked: Tick,
+    asked_at: Instant,
     /// The longest pause before the next question, in milliseconds; `None` for a single question.
     pause: Option<u64>,
     next: Instant,
@@ -53,6 +54,7 @@ impl CommittedOffsets {
             last_error: None,
             asking: false,
             asked: 0,
+            asked_at: Instant::ZERO,
             pause: None,
             next: Instant::ZERO,
             dice,
@@ -69,11 +71,12 @@ impl CommittedOffsets {
     }
 
     fn check(&mut self, cx: &mut Context<'_>, found: &BTreeMap<TopicPartition, millrace_client::OffsetAndMetadata>) {
+        let epoch = cx.epoch_since(self.asked_at);
         for partition in &self.partitions {
             let part = Part::new(&partition.topic, partition.partition);
             let offset = found.get(partition).map_or(-1, |found| found.offset);
             let commits = cx.history.commits.get(&(self.group.clone(), part.clone())).cloned().unwrap_or_default();
-            cx.history.check(commits::check(&self.group, &part, &commits, (self.asked, offset)));
+            cx.history.check(commits::check(&self.group, &part, &commits, epoch, (self.asked, offset)));
         }
         self.answered = true;
     }
@@ -103,7 +106,7 @@ impl Client for CommittedOffsets {
             self.next = cx.now.instant.after(Duration::from_millis(1 + self.dice.below(pause)));
         }
         if !self.asking && !self.answered && self.next <= cx.now.instant {
-            self.asked = cx.history.tick();
+            (self.asked, self.asked_at) = (cx.history.tick(), cx.now.instant);
             self.asking = self.core.committed(cx.now, &self.partitions).is_ok();
             busy |= self.asking;
         }

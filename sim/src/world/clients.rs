@@ -6,7 +6,7 @@ use millrace_types::Instant;
 use super::{Phase, World};
 use crate::broker::Happening;
 use crate::queue::Micros;
-use crate::workload::{Admin, Client, CommittedOffsets, Consumer, Context, Member, Probe, Producer};
+use crate::workload::{Admin, Client, CommittedOffsets, Consumer, Context, GROUP, Member, Probe, Producer};
 
 /// Rounds of one turn: a client that does not come to rest is called again soon.
 const ROUNDS: usize = 1_000;
@@ -61,13 +61,13 @@ impl World {
         for _ in 0..members {
             let dice = self.dice.split();
             if let Some(topic) = topics.first() {
-                let member = Member::new(self.now, "readers", topic, &self.options, dice);
+                let member = Member::new(self.now, GROUP, topic, &self.options, dice);
                 self.seat_made(member);
             }
         }
         if let Some(topic) = topics.first().filter(|_| members > 0) {
             let dice = self.dice.split();
-            self.seat_made(CommittedOffsets::watching("readers", topic, &self.options, dice));
+            self.seat_made(CommittedOffsets::watching(GROUP, topic, &self.options, dice));
         }
         let dice = self.dice.split();
         self.seat_made(Probe::new(&self.options, dice));
@@ -81,7 +81,7 @@ impl World {
         }
         if let Some(topic) = self.options.topics.first().cloned().filter(|_| self.options.clients[3] > 0) {
             let dice = self.dice.split();
-            self.seat_made(CommittedOffsets::new("readers", &topic, &self.options, dice));
+            self.seat_made(CommittedOffsets::new(GROUP, &topic, &self.options, dice));
         }
     }
 
@@ -110,6 +110,7 @@ impl World {
                 history: &mut self.history,
                 options: &self.options,
                 calm: matches!(self.phase, Phase::Healing | Phase::Asking),
+                coordinated: self.hears.and_then(|at| self.brokers.get(at)).map_or(&[], |machine| &machine.coordinated),
             };
             let mut busy = client.work(&mut cx);
             if client.take_remade() {

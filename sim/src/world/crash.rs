@@ -55,6 +55,7 @@ impl World {
             return;
         }
         self.starts += 1;
+        self.copy_disk(at);
         let percent = self.options.faults.start_power_percent;
         if self.phase == Phase::Safety && self.fault_dice.chance(percent) && self.brokers[at].may_fall() {
             let changes = self.fault_dice.below(80);
@@ -113,15 +114,16 @@ impl World {
                 let boot = machine.boot;
                 let before = machine.opened_in.insert(*partition, boot);
                 let unflushable = machine.unflushable.remove(partition);
+                let may_lose = unflushable || before != Some(boot);
+                machine.reopened.insert(*partition, may_lose);
                 let Some(part) = self.part(at, *partition) else { return };
                 self.names.insert(*partition, part.clone());
-                self.brokers[at].reopened.insert(*partition);
-                if *damaged && self.history.parts.get(&part).is_some_and(|part| !part.damaged) {
+                let rotten = self.brokers[at].rotten.contains(partition);
+                if *damaged && !rotten && self.history.parts.get(&part).is_some_and(|part| !part.damaged) {
                     self.history.violated("rot", format!("{part} is said to be damaged, and nobody damaged it"));
                 }
                 // What one of several replicas has lost is not lost yet.
                 if before.is_some() && self.options.replicas_of(&part.topic) == 1 {
-                    let may_lose = unflushable || before != Some(boot);
                     self.history.came_back(&part, *end, may_lose, *suffix_lost);
                 }
             }
@@ -138,6 +140,12 @@ impl World {
                 }
                 machine.tainted = true;
                 machine.unflushable.insert(*partition);
+            }
+            Notice::Stopped { partition, status } => {
+                let broker = self.brokers[at].broker;
+                if let Some(mirror) = self.brokers[at].mirrors.get_mut(partition) {
+                    self.ghosts.entry(*partition).or_default().heard(broker, mirror, status);
+                }
             }
             Notice::FlushFailed { partition } => {
                 self.brokers[at].unflushable.insert(*partition);

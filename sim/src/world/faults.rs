@@ -8,7 +8,7 @@ use super::{HEAL, Phase, World};
 use crate::broker::{Event, Happening};
 
 /// Number of kinds of faults.
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 
 /// Longest distance of a wall-clock jump in milliseconds, either way.
 const JUMP: u64 = 600_000;
@@ -29,6 +29,7 @@ impl World {
             faults.pause_ms,
             faults.blackout_ms,
             faults.transfer_ms,
+            faults.replace_ms,
         ];
         means.get(kind).copied().unwrap_or(0)
     }
@@ -82,6 +83,7 @@ impl World {
             }
             10 => self.black_out(),
             11 => self.transfer(at),
+            12 => self.replace_disk(at),
             _ => {}
         }
         self.plan_fault(kind);
@@ -194,6 +196,7 @@ impl World {
             self.calm_machine(at);
         }
         self.mend_all();
+        self.end_replacement();
         for seat in 0..self.seats.len() {
             self.with_client(seat, |_| {});
         }
@@ -202,7 +205,6 @@ impl World {
     fn calm_machine(&mut self, at: usize) {
         let machine = &mut self.brokers[at];
         machine.disk.set_capacity(None);
-        machine.clock.drift = 0;
         let (number, armed, faulty) = (machine.number(), machine.power_armed, machine.is_disk_at_fault());
         let restart = self.fault_dice.chance(30) && !self.options.faults.is_calm();
         self.resume(number);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_storage::{Disk, SimDisk};
-use millrace_types::{BrokerId, TopicPartition};
+use millrace_types::{BrokerId, Instant, LeaderEpoch, TopicPartition};
 
 use crate::broker::{Clock, Happening, Notice, Process, Who};
 use crate::ghost::Mirror;
@@ -25,6 +25,10 @@ pub(super) struct Machine {
     pub(super) haunted: bool,
     /// The power goes off in one of the next changing calls.
     pub(super) power_armed: bool,
+    /// Partitions of which something has rotted on it that others hold.
+    pub(super) rotten: BTreeSet<TopicPartition>,
+    /// Its disk is another one than at first: what it had acknowledged is gone.
+    pub(super) is_replaced: bool,
     /// There is no power: nobody answers a dial.
     pub(super) off: bool,
     pub(super) process: Option<Process>,
@@ -39,10 +43,12 @@ pub(super) struct Machine {
     pub(super) channels: BTreeMap<(Who, Who), Micros>,
     pub(super) notices: Vec<Notice>,
     pub(super) watermarks: Watermarks,
+    /// The epochs in which it has coordinated the group, and since when.
+    pub(super) coordinated: Vec<(Instant, LeaderEpoch)>,
     /// The logs of its replicas, as they were when last seen.
     pub(super) mirrors: BTreeMap<TopicPartition, Mirror>,
-    /// Logs that were opened and not looked at since.
-    pub(super) reopened: BTreeSet<TopicPartition>,
+    /// Logs that were opened and not looked at since, and whether what the page cache held may be gone.
+    pub(super) reopened: BTreeMap<TopicPartition, bool>,
     /// Starts of its process since each other broker has heard it.
     pub(super) unheard: BTreeMap<BrokerId, u64>,
 }
@@ -56,6 +62,8 @@ impl Machine {
             tainted: false,
             haunted: false,
             power_armed: false,
+            rotten: BTreeSet::new(),
+            is_replaced: false,
             off: false,
             process: None,
             paused: None,
@@ -65,8 +73,9 @@ impl Machine {
             channels: BTreeMap::new(),
             notices: Vec::new(),
             watermarks: Watermarks::default(),
+            coordinated: Vec::new(),
             mirrors: BTreeMap::new(),
-            reopened: BTreeSet::new(),
+            reopened: BTreeMap::new(),
             unheard: BTreeMap::new(),
         }
     }
@@ -92,6 +101,11 @@ impl Machine {
 
     pub(super) fn disk_is_limited(&self) -> bool {
         self.disk.space().is_ok_and(|space| space.total < 1 << 40)
+    }
+
+    /// Whether what its replica has acknowledged may not be found in its log.
+    pub(super) fn has_forgotten(&self, partition: TopicPartition) -> bool {
+        self.is_replaced || self.rotten.contains(&partition)
     }
 
     /// Whether it serves and knows what it has to.

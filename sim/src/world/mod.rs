@@ -5,6 +5,7 @@ mod crash;
 mod faults;
 mod machine;
 mod network;
+mod replace;
 mod report;
 mod rot;
 mod setup;
@@ -17,6 +18,7 @@ pub use report::Report;
 
 use std::collections::BTreeMap;
 
+use millrace_storage::FaultPlan;
 use millrace_types::{Now, TopicPartition};
 
 use crate::broker::{Cluster, Happening};
@@ -25,13 +27,14 @@ use crate::ghost::Ghosts;
 use crate::history::{History, Part};
 use crate::invariant::chain::Chains;
 use crate::invariant::epochs::Epochs;
-use crate::options::{Options, Profile};
+use crate::options::{Kinds, Options, Profile};
 use crate::queue::{Micros, Queue};
 use crate::trace::Trace;
 
 use clients::Seat;
 use machine::Machine;
 use network::Link;
+use replace::Replacement;
 use wire::Wires;
 
 /// Moment of the first event.
@@ -70,6 +73,9 @@ struct World {
     net_dice: Dice,
     cluster: Cluster,
     brokers: Vec<Machine>,
+    /// What the disks of machines are made with.
+    plan: FaultPlan,
+    replacement: Replacement,
     /// The connections between brokers, and the ways that are cut.
     wires: Wires,
     starts: u64,
@@ -77,6 +83,8 @@ struct World {
     names: BTreeMap<TopicPartition, Part>,
     seats: Vec<Seat>,
     links: BTreeMap<u64, Link>,
+    /// The place of the broker whose frame a client is given.
+    hears: Option<usize>,
     next_link: u64,
     history: History,
     epochs: Epochs,
@@ -91,8 +99,8 @@ struct World {
 
 /// Runs `seed` to its verdict; with `print` its trace goes to the standard output.
 #[must_use]
-pub fn run(seed: u64, profile: Profile, print: bool) -> Report {
-    let mut world = World::new(seed, profile, print);
+pub fn run(seed: u64, profile: Profile, kinds: Kinds, print: bool) -> Report {
+    let mut world = World::new(seed, (profile, kinds), print);
     world.prepare();
     while world.phase != Phase::Done && world.history.violation().is_none() {
         let Some((at, happening)) = world.queue.pop() else {

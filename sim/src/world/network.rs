@@ -137,7 +137,9 @@ impl World {
                 };
                 self.trace.line(self.micros(), format_args!("down {link} {} {:x}", frame.len(), fnv(0, &frame)));
                 let now = self.now;
+                self.hears = Some(home(link));
                 self.with_client(seat, |client| client.wire().frame(now, connection, frame));
+                self.hears = None;
             }
             Net::Lost(link) => {
                 let Some(Link { seat, connection, .. }) = self.links.remove(&link) else { return };

@@ -5,7 +5,7 @@ use crate::history::Violation;
 use crate::queue::Micros;
 
 /// What a run came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -29,6 +29,14 @@ pub struct Report {
     pub trace: u64,
     /// What was broken, if anything.
     pub violation: Option<Violation>,
+}
+
+impl Report {
+    /// Of a run that ended without one.
+    #[must_use]
+    pub fn broken(seed: u64, violation: Violation) -> Self {
+        Self { seed, violation: Some(violation), ..Self::default() }
+    }
 }
 
 impl World {

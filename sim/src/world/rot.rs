@@ -1,11 +1,13 @@
-//! Bit rot while no process runs: beyond the end of a log, where it must not matter, or among what was flushed, where
-//! it must be reported.
+//! Rot while no process runs: beyond the end of a log, where it must not matter, or among what was flushed, where it must be
+//! reported. Where several replicas hold a partition one of them may rot in sealed segments, which are scrubbed: a flipped bit, a
+//! range of zeros, or an end that is gone. Then nothing may be lost, and it must be repaired.
 
 use std::path::{Path, PathBuf};
 
 use millrace_storage::{BatchHeader, Disk, QSTATE_DIR, QState, TOPICS_DIR, parse_partition_dir};
 use millrace_types::TopicPartition;
 
+use super::verdict::read_all;
 use super::{Phase, World};
 use crate::history::Part;
 
@@ -21,6 +23,11 @@ impl World {
     pub(super) fn rot(&mut self, at: usize) {
         let percent = self.options.faults.rot_percent;
         if self.phase != Phase::Safety || !self.fault_dice.chance(percent) {
+            return;
+        }
+        if self.options.is_cluster() {
+            // Few of a disk's files are such as may rot.
+            let _none_found = (0..20).find(|_| self.rot_one_of_several(at));
             return;
         }
         let Some((partition, path, first, last)) = self.draw_log_file(at) else { return };
@@ -40,6 +47,52 @@ impl World {
         if self.brokers[at].disk.flip_bit(&path, position, bit).is_ok() && deep {
             self.damage(&part);
         }
+    }
+
+    /// Spoils a sealed segment on the one machine that rots, of a partition that loses nothing by it; whether one was found.
+    fn rot_one_of_several(&mut self, at: usize) -> bool {
+        let Some((partition, path, first, last)) = self.draw_log_file(at) else { return false };
+        let Some(part) = self.names.get(&partition).cloned() else { return false };
+        let survives = self.is_durable(partition) && self.options.replicas_of(&part.topic) >= 3;
+        if self.options.cluster.rotting != Some(at) || !survives || last {
+            return false;
+        }
+        let extent = self.extent(at, partition, &path, first);
+        let Some(extent) = extent.filter(|extent| extent.flushed > 0) else { return false };
+        // What is not flushed yet is another matter: a crash may have taken it.
+        if extent.flushed < extent.used {
+            return false;
+        }
+        let (kind, from) = (self.fault_dice.below(3), self.fault_dice.below(extent.flushed));
+        let length = 1 + self.fault_dice.below(extent.flushed - from);
+        let bit = u8::try_from(self.fault_dice.below(8)).unwrap_or(0);
+        let disk = self.brokers[at].disk.clone();
+        let spoil = || match kind {
+            0 => disk.flip_bit(&path, from, bit),
+            1 => disk.open(&path, 0).and_then(|file| file.zero(from..from + length).and_then(|()| file.flush())),
+            _ => disk.open(&path, 0).and_then(|file| file.truncate(from).and_then(|()| file.flush())),
+        };
+        let spoiled = spoil();
+        self.trace.line(
+            self.micros(),
+            format_args!("rot {kind} of {} at {from}, {length} bytes: {}", path.display(), spoiled.is_ok()),
+        );
+        self.brokers[at].rotten.insert(partition);
+        if let Some(known) = self.history.parts.get_mut(&part) {
+            known.rotten = true;
+        }
+        true
+    }
+
+    /// What has rotted and is not repaired yet.
+    pub(super) fn rotten(&self) -> Option<String> {
+        self.brokers.iter().find_map(|machine| {
+            machine.rotten.iter().find_map(|partition| {
+                let view = machine.process.as_ref()?.view(*partition)?;
+                let why = read_all(view).err()?;
+                Some(format!("{partition} on {} is rotten: {why}", machine.broker))
+            })
+        })
     }
 
     fn damage(&mut self, part: &Part) {

@@ -7,6 +7,7 @@ use millrace_storage::{FaultPlan, SimDisk};
 use millrace_types::BrokerId;
 
 use super::machine::Machine;
+use super::replace::Replacement;
 use super::wire::Wires;
 use super::{BEGIN, HEAL, Phase, World};
 use crate::broker::{Clock, Cluster, Happening};
@@ -14,14 +15,14 @@ use crate::dice::Dice;
 use crate::history::{History, Part};
 use crate::invariant::chain::Chains;
 use crate::invariant::epochs::Epochs;
-use crate::options::{Options, Profile};
+use crate::options::{ClusterOptions, Kinds, Options, Profile};
 use crate::queue::Queue;
 use crate::trace::Trace;
 
 impl World {
-    pub(super) fn new(seed: u64, profile: Profile, print: bool) -> Self {
+    pub(super) fn new(seed: u64, (profile, kinds): (Profile, Kinds), print: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let options = Options::draw(&mut dice.split(), profile);
+        let options = Options::draw(&mut dice.split(), profile, kinds);
         let mut trace = Trace::new(print);
         trace.line(0, format_args!("seed {seed} {options}"));
         let plan = FaultPlan { write_back_percent: options.write_back_percent, ..FaultPlan::default() };
@@ -34,8 +35,8 @@ impl World {
             machine.clock.drift = options.cluster.drift.draw(&mut dice);
         }
         let members = brokers.iter().filter(|_| options.is_cluster()).map(|machine| machine.broker).collect();
-        let cluster =
-            Cluster { brokers: members, sessions: options.cluster.sessions.clone(), room: options.cluster.room };
+        let ClusterOptions { sessions, room, timing, .. } = options.cluster.clone();
+        let cluster = Cluster { brokers: members, sessions, room, timing };
         Self {
             now: Clock::default().now(BEGIN),
             ahead: 0,
@@ -46,11 +47,14 @@ impl World {
             net_dice,
             cluster,
             brokers,
+            plan,
+            replacement: Replacement::default(),
             wires: Wires::default(),
             starts: 0,
             names: BTreeMap::new(),
             seats: Vec::new(),
             links: BTreeMap::new(),
+            hears: None,
             next_link: 0,
             history: History::default(),
             epochs: Epochs::default(),
@@ -93,8 +97,12 @@ pub(super) fn config(options: &Options, broker: BrokerId) -> BrokerConfig {
         ("connection.max.in.flight.requests", options.max_in_flight.to_string()),
         ("max.incremental.fetch.session.cache.slots", options.fetch_sessions.to_string()),
     ];
-    let replicas = ("offsets.topic.replication.factor", options.cluster.brokers.min(3).to_string());
-    let values = values.into_iter().chain(options.is_cluster().then_some(replicas));
+    let cluster = [
+        ("offsets.topic.replication.factor", options.cluster.brokers.min(3).to_string()),
+        ("log.scrub.bytes.per.second", options.cluster.scrub.to_string()),
+        ("peer.session.timeout.ms", options.cluster.sessions.session_timeout.as_millis().to_string()),
+    ];
+    let values = values.into_iter().chain(cluster.into_iter().filter(|_| options.is_cluster()));
     let values: Vec<(&str, String)> = values.collect();
     let known = values.iter().map(|(key, value)| (*key, value.as_str()));
     BrokerConfig::new(known).unwrap_or_else(|error| panic!("the simulator's own configuration is wrong: {error:?}"))

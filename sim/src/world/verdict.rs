@@ -113,7 +113,8 @@ impl World {
             let unready = self.brokers.iter().find(|machine| !machine.is_ready())?;
             Some(format!("broker {} is not ready", unready.broker))
         };
-        missing.or_else(unready).or_else(|| if self.options.copies() > 1 { self.apart() } else { None })
+        let missing = missing.or_else(unready).or_else(|| if self.options.copies() > 1 { self.apart() } else { None });
+        missing.or_else(|| self.rotten())
     }
 
     /// What brokers have applied of the metadata is one history.
@@ -170,7 +171,7 @@ impl World {
 }
 
 /// Reads a log to its high watermark, as the broker serves it.
-fn read_all(view: &PartitionView) -> Result<FinalLog, String> {
+pub(super) fn read_all(view: &PartitionView) -> Result<FinalLog, String> {
     let (start, end) = (view.log.log_start(), view.log.high_watermark());
     let mut log = FinalLog { start, end, records: BTreeMap::new() };
     let (mut next, mut warmed) = (start, 0);

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::PartitionView;
 use millrace_raft::{Raft, RoleKind};
-use millrace_types::{Offset, TopicPartition};
+use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
+use super::machine::Machine;
 use super::{Phase, World};
 use crate::broker::Process;
-use crate::ghost::Mirror;
 use crate::history::{Part, Violation};
-use crate::invariant::{calm, completeness, copies, election, markers, matching, told};
+use crate::invariant::copies::{self, Copies};
+use crate::invariant::{calm, completeness, election, kept, markers, matching, told};
+use crate::workload::group_partition;
 
 /// A partition with a live majority has a leader so soon after the faults.
-const LEADER_WITHIN: u64 = 10_000_000;
+const LEADER_WITHIN: u64 = 5_000_000;
 
 impl World {
     fn judge(&mut self, invariant: &'static str, partition: TopicPartition, result: Result<(), String>) {
@@ -29,6 +32,20 @@ impl World {
         }
     }
 
+    /// Takes in the epoch in which the machine at `at` coordinates the group.
+    fn watch_coordinator(&mut self, at: usize, partition: TopicPartition, epoch: LeaderEpoch) {
+        let now = self.now.instant;
+        let machine = &mut self.brokers[at];
+        let Some(process) = &machine.process else { return };
+        let is_known = machine.coordinated.last().is_some_and(|(_, known)| *known == epoch);
+        if is_known || partition.partition != group_partition(self.options.offsets_partitions) {
+            return;
+        }
+        if process.image().topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic) {
+            machine.coordinated.push((now, epoch));
+        }
+    }
+
     /// What everybody is shown.
     fn watch_view(&mut self, at: usize, partition: TopicPartition) {
         let Some(process) = &self.brokers[at].process else { return };
@@ -41,9 +58,14 @@ impl World {
             self.history.check(result);
         }
         let (intact, epoch) = (view.readable_end() == i64::MAX, view.leader_epoch());
-        let part = self.names.get(&partition).and_then(|part| self.history.parts.get_mut(part));
+        if let Some(epoch) = epoch {
+            self.watch_coordinator(at, partition, epoch);
+        }
+        let name = self.names.get(&partition);
+        let alone = name.is_some_and(|part| self.options.replicas_of(&part.topic) == 1);
+        let part = name.and_then(|part| self.history.parts.get_mut(part));
         let damaged = part.is_some_and(|part| {
-            part.limited |= !intact;
+            part.limited |= !intact && alone;
             part.damaged
         });
         // A damaged log is read in the epoch of the start before: it has no leader.
@@ -55,32 +77,50 @@ impl World {
 
     /// What the replica holds, and what it knows of the others.
     fn watch_replica(&mut self, at: usize, partition: TopicPartition) {
+        let durable = self.is_durable(partition);
         let machine = &mut self.brokers[at];
         let Some(process) = &machine.process else { return };
-        let Some(view) = process.view(partition).cloned() else { return };
-        let is_new = machine.reopened.remove(&partition);
+        let (Some(view), Some(raft)) = (process.view(partition).cloned(), process.consensus(partition)) else { return };
+        let mut reopened = machine.reopened.remove(&partition);
         let mirror = machine.mirrors.entry(partition).or_default();
-        if is_new {
-            *mirror = Mirror::default();
+        let is_rotten = machine.rotten.contains(&partition);
+        if is_rotten {
+            // What is in it now may be spoilt, and may be repaired at the next step.
+            reopened = Some(true);
         }
+        let before = reopened.map(|lossy| (lossy, mirror.reopen()));
         let ghost = self.ghosts.entry(partition).or_default();
+        let added = mirror.follow(&view);
+        let kept = match &before {
+            Some((lossy, before)) if (durable || !lossy) && !is_rotten => kept::check(before, mirror),
+            _ => Ok(()),
+        };
+        let status = raft.status();
+        ghost.heard(machine.broker, mirror, &status);
+        let is_known = !is_rotten || matching::knows(ghost, mirror);
+        let followed = added.and_then(|added| matching::check(ghost, mirror, &added));
+        let begins = matching::check_epochs(ghost, raft);
+        let marked = if before.is_some() { markers::check(raft, view.log.log_end()) } else { Ok(()) };
+        let state = raft.check().map_err(|broken| format!("{} does not hold: {status:?}", broken.0));
         // What a failed disk cannot give any more was in the log all the same.
-        let intact = view.readable_end() == Offset::MAX;
-        let followed = mirror.follow(&view).and_then(|added| matching::check(ghost, mirror, &added));
+        let spoilt = is_rotten && (followed.is_err() || !is_known);
+        let intact = view.readable_end() == Offset::MAX && !spoilt;
         if intact {
             self.judge("matching", partition, followed);
+            self.judge("kept", partition, kept);
         }
-        let machine = &self.brokers[at];
-        let Some(raft) = machine.process.as_ref().and_then(|process| process.consensus(partition)) else { return };
-        let ghost = self.ghosts.entry(partition).or_default();
-        let begins = matching::check_epochs(ghost, raft);
-        let marked = if is_new { markers::check(raft, view.log.log_end()) } else { Ok(()) };
-        let leads = raft.role() == RoleKind::Leader;
         self.judge("matching", partition, begins);
         self.judge("markers", partition, marked);
-        if leads && intact {
+        self.judge("state", partition, state);
+        if status.role == RoleKind::Leader && intact {
             self.watch_leader(at, partition, &view);
         }
+    }
+
+    /// Whether acknowledged means flushed.
+    pub(super) fn is_durable(&self, partition: TopicPartition) -> bool {
+        let part = self.names.get(&partition);
+        part.and_then(|part| self.history.parts.get(part)).is_none_or(|known| known.durable)
     }
 
     fn watch_leader(&mut self, at: usize, partition: TopicPartition, view: &Arc<PartitionView>) {
@@ -92,7 +132,8 @@ impl World {
         let ghost = self.ghosts.entry(partition).or_default();
         let elected = election::check(ghost, status.epoch, machine.number());
         let is_new = elected.as_ref().is_ok_and(|is_new| *is_new);
-        let durable = part.as_ref().and_then(|part| self.history.parts.get(part)).is_none_or(|known| known.durable);
+        let durable = self.is_durable(partition);
+        let ghost = self.ghosts.entry(partition).or_default();
         let mut found = vec![("election", elected.map(drop))];
         if is_new && status.unanimous && !durable {
             // Every voter has elected it, as too few had kept all: what they all have lost is lost.
@@ -109,10 +150,13 @@ impl World {
         if status.recovering {
             found.push(("unclean", Err(format!("{} leads and recovers", machine.broker))));
         }
-        let others: Vec<_> = self.brokers.iter().filter_map(|other| other.mirrors.get(&partition)).collect();
-        let needed = self.copies_needed(part.as_ref());
+        let machines = self.brokers.iter();
+        let logs: Vec<_> = machines
+            .filter_map(|other| Some((other.broker, other.mirrors.get(&partition)?, other.has_forgotten(partition))))
+            .collect();
+        let copies = Copies { logs: &logs, durable, needed: self.copies_needed(part.as_ref()) };
         let ghost = self.ghosts.entry(partition).or_default();
-        found.push(("copies", copies::check(ghost, mirror, &status, &others, needed)));
+        found.push(("copies", copies::check(ghost, mirror, &status, &copies)));
         if let Some(known) = part.as_ref().and_then(|part| self.history.parts.get_mut(part)) {
             known.told.clone_from(&ghost.high_watermarks);
         }
@@ -152,7 +196,9 @@ impl World {
         let leaders = self.leaders();
         let whole = |part: &Part| self.history.parts.get(part).is_some_and(|known| !known.damaged);
         let behind = |part: &Part, leader: &PartitionView| {
-            let views = self.brokers.iter().filter_map(|machine| machine.process.as_ref()?.view(leader.partition));
+            let processes = self.brokers.iter().filter_map(|machine| machine.process.as_ref());
+            let members = processes.filter(|process| process.is_member(leader.partition));
+            let views = members.filter_map(|process| process.view(leader.partition));
             let same = |view: &Arc<PartitionView>| {
                 (view.log.log_end(), view.log.high_watermark()) == (leader.log.log_end(), leader.log.log_end())
             };
@@ -167,9 +213,7 @@ impl World {
         let name = self.names.iter().find(|(_, name)| *name == part).map(|(partition, _)| *partition);
         let Some(partition) = name else { return "not known".to_owned() };
         let status = |process: &Process| process.consensus(partition).map(Raft::status);
-        let one = |machine: &super::machine::Machine| {
-            format!("{}: {:?}", machine.broker, machine.process.as_ref().and_then(status))
-        };
+        let one = |machine: &Machine| format!("{}: {:?}", machine.broker, machine.process.as_ref().and_then(status));
         self.brokers.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 }

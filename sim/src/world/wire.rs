@@ -76,7 +76,7 @@ impl World {
         self.net_dice.between(low, high)
     }
 
-    fn place_of(&self, broker: BrokerId) -> Option<usize> {
+    pub(super) fn place_of(&self, broker: BrokerId) -> Option<usize> {
         self.brokers.iter().position(|machine| machine.broker == broker)
     }
 

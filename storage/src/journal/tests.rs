@@ -445,6 +445,7 @@ fn breaking_a_rule_of_the_journal_is_noticed() {
     use crate::mutation::Mutation;
     for mutation in [Mutation::JournalTailNotZeroed, Mutation::SnapshotNotFlushed, Mutation::SnapshotNameNotSynced] {
         assert!(is_caught(mutation, |seed, rounds| survives(seed, rounds).is_ok()), "{mutation:?} goes unnoticed");
+        println!("noticed {mutation:?}: breaking_a_rule_of_the_journal_is_noticed");
     }
     let rot = |seed, rounds: &[(Vec<Step>, u64)]| {
         let disk = new_disk(seed, FaultPlan::default());
@@ -456,6 +457,7 @@ fn breaking_a_rule_of_the_journal_is_noticed() {
         open(&disk).is_ok_and(|(_, found, _)| found == model.records)
     };
     assert!(is_caught(Mutation::JournalRotIsCut, |seed, rounds| rot(seed, rounds)));
+    println!("noticed JournalRotIsCut: breaking_a_rule_of_the_journal_is_noticed");
 }
 
 /// Any bytes in place of a journal: an error or records, never a panic, and no memory beyond the file's size.

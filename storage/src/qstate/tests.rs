@@ -328,6 +328,9 @@ fn breaking_a_rule_of_the_store_is_noticed() {
     let records = [epoch(1, 0), epoch(2, 5), trunc(3, 1)];
     assert_eq!(partition(&records).epochs, [(1, 0)]);
     assert_ne!(with_broken(Some(Mutation::TruncVoidsNothing), || partition(&records).epochs), [(1, 0)]);
+    for mutation in [Mutation::IncarnationNotFlushed, Mutation::TruncVoidsNothing] {
+        println!("noticed {mutation:?}: breaking_a_rule_of_the_store_is_noticed");
+    }
 }
 
 #[test]

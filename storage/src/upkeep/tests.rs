@@ -510,5 +510,6 @@ fn a_broken_rule_of_repair_is_noticed() {
     for (mutation, story) in stories {
         let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
         assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
+        println!("noticed {mutation:?}: a_broken_rule_of_repair_is_noticed");
     }
 }

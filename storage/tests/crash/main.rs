@@ -24,7 +24,8 @@ fn no_seed_loses_or_alters_what_was_flushed() {
 /// The seeds must notice `mutation` within a bound.
 fn is_caught(mutation: Mutation) {
     let failure = with_broken(Some(mutation), || first_failure(0..6000, Break::default()));
-    assert!(failure.is_some(), "no seed notices {mutation:?}");
+    let Some(failure) = failure else { panic!("no seed notices {mutation:?}") };
+    println!("noticed {mutation:?}: {}", failure.lines().next().unwrap_or_default());
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn every_broken_rule_is_noticed() {
     assert_eq!(table.len(), Mutation::ALL.len(), "each has a row");
     for (mutation, profile, by) in table {
         let found = noticed(mutation, profile);
-        println!("{mutation:?}: {found:?}");
         assert!(found.is_some_and(|found| by.contains(&found.1)), "{mutation:?}: {found:?}, expected {by:?}");
+        println!("noticed {mutation:?}: {profile:?}, seed and invariant {found:?}");
     }
 }

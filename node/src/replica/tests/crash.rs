@@ -303,5 +303,6 @@ fn every_broken_rule_is_noticed() {
         let is_noticed = |seed: &u64| std::panic::catch_unwind(|| history(*seed)).is_err();
         let noticed = with_broken(Some(mutation), || (0..200).find(is_noticed));
         assert!(noticed.is_some(), "{mutation:?} goes unnoticed");
+        println!("noticed {mutation:?}: crash.rs, seed {noticed:?}");
     }
 }

@@ -274,4 +274,5 @@ fn what_two_of_three_hold_survives_the_damage_of_one() {
 fn a_replica_that_forgets_its_damage_is_noticed() {
     let noticed = with_broken(Some(Mutation::CutBeforeRecovering), || std::panic::catch_unwind(two_of_three_hold_it));
     assert!(noticed.is_err(), "a replica that was cut votes as if it had lost nothing");
+    println!("noticed CutBeforeRecovering: a_replica_that_forgets_its_damage_is_noticed");
 }

@@ -414,5 +414,6 @@ fn a_broken_rule_of_upkeep_is_noticed() {
     for (mutation, story) in stories {
         let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
         assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
+        println!("noticed {mutation:?}: a_broken_rule_of_upkeep_is_noticed");
     }
 }

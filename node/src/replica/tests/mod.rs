@@ -3,6 +3,7 @@
 mod commit;
 mod crash;
 mod damage;
+mod deleting;
 mod failure;
 mod faults;
 mod heal;
