@@ -10,7 +10,7 @@ use crate::ghost::Mirror;
 use crate::invariant::watermark::Watermarks;
 use crate::queue::Micros;
 
-/// Starts of a process that another broker may miss; a hello tells eight.
+/// Starts of a process that another broker may miss: fewer than the last 32 that a hello tells.
 const STARTS_UNHEARD: u64 = 4;
 
 /// One machine and the broker on it.
