@@ -155,7 +155,7 @@ impl Replica {
         }
         let RepairRequest { token, from, upto } = request;
         let (to, upto) = (envelope.from.key, upto.min(self.high_watermark()));
-        let is_held = (self.log.log_start()..upto).contains(&from) && !self.cut.is_under_way();
+        let is_held = (self.view.log.first_kept()..upto).contains(&from) && !self.cut.is_under_way();
         if is_held && self.upkeep.lending.len() < MAX_LENDING {
             self.upkeep.token += 1;
             self.upkeep.lending.insert(self.upkeep.token, (to, RepairResponse { token, from }));

@@ -137,7 +137,7 @@ impl UpkeepJob {
 
 fn lend(view: &LogView, from: Offset, upto: Offset) -> (Bytes, Option<Offset>) {
     for _ in 0..=MAX_WARM_ROUNDS {
-        match view.read(from, upto, LEND, true) {
+        match view.read_kept((from, upto), LEND, true) {
             Ok(Slice { cold: Some(job), .. }) => job.run(),
             Ok(slice) if slice.first == from => {
                 let (len, next) = intact_prefix(&slice.bytes, from);

@@ -101,7 +101,33 @@ impl LogView {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(&self, from: Offset, upto: Offset, max_bytes: usize, at_least_one: bool) -> Result<Slice, ReadError> {
-        let (start, end) = (self.log_start(), self.log_end());
+        self.read_since(self.log_start(), (from, upto), max_bytes, at_least_one)
+    }
+
+    /// As [`LogView::read`], of what is deleted and not removed yet too: another replica may need it to repair the segment
+    /// that its log start lies in.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read_kept(&self, range: (Offset, Offset), max_bytes: usize, at_least_one: bool) -> Result<Slice, ReadError> {
+        self.read_since(self.first_kept(), range, max_bytes, at_least_one)
+    }
+
+    /// Offset of the first record that is not removed, deleted or not.
+    #[must_use]
+    pub fn first_kept(&self) -> Offset {
+        let start = self.log_start();
+        self.shared.segments.load().first().map_or(start, |segment| segment.base().min(start))
+    }
+
+    fn read_since(
+        &self,
+        start: Offset,
+        (from, upto): (Offset, Offset),
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Slice, ReadError> {
+        let end = self.log_end();
         if let Some(rot) = &*self.shared.damage.load()
             && from >= rot.offset
         {

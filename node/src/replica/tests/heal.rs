@@ -224,6 +224,24 @@ fn a_range_that_nobody_can_lend_costs_itself_alone() {
     the_same_rot_everywhere();
 }
 
+#[test]
+fn a_segment_that_the_log_start_lies_in_is_repaired_whole() {
+    let (config, upkeep) = scrubbed();
+    let mut cluster = written_with(31, 14, config);
+    let dir = dir(&cluster);
+    let follower = (cluster.leader().expect("a leader") + 1) % 3;
+    let disk = cluster.nodes[follower].storage.disk.clone();
+    let base = bases(&disk, &dir)[2];
+    delete_below(&mut cluster, base + 1);
+    cluster.run_until("deleted", |cluster| cluster.view(follower).log.log_start() == base + 1);
+    let good = file(&disk, &dir, base);
+    let (_, zeros) = HARMS[4];
+    zeros(&disk, &dir, base);
+    cluster.run_until("the rot is found", |_| found(&upkeep.snapshot()) > 0);
+    cluster.run_until("repaired, also what is deleted and not removed yet", |_| is_repaired(&upkeep));
+    assert_eq!(file(&disk, &dir, base), good);
+}
+
 /// A follower is damaged at both ends of a segment that it has to cut in between.
 fn rot_below_a_cut() {
     let (config, upkeep) = scrubbed();
