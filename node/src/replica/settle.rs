@@ -81,9 +81,6 @@ impl Replica {
         // Followers delete what their leader has deleted.
         let deletable = self.raft.latest().filter(|_| self.leads).unwrap_or_else(|| self.log.log_start());
         let due = self.log.maintain(now, deletable);
-        if self.upkeep.due == Instant::NEVER && !self.upkeep.busy {
-            self.plan_scrub(now);
-        }
         let (soonest, regular) = (now.instant.after(MIN_CHECK), now.instant.after(self.check_interval));
         self.next_check = due.next.map_or(regular, |next| next.min(regular)).max(soonest);
         out.extend(due.jobs.into_iter().map(ReplicaEffect::Run));

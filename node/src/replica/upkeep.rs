@@ -127,8 +127,8 @@ impl Upkeep {
 }
 
 impl Replica {
-    /// Reserves the scrub's next look, where there is something to look at.
-    pub(super) fn plan_scrub(&mut self, now: Now) {
+    /// Reserves the scrub's next look, as soon as there is something to look at.
+    fn plan_scrub(&mut self, now: Now) {
         if let Some(bytes) = self.log.scrub_cost() {
             self.upkeep.due = self.log.upkeep().reserve(now.instant, bytes).unwrap_or(Instant::NEVER);
         }
@@ -159,6 +159,9 @@ impl Replica {
         self.yield_leadership(now, out);
         self.look_at_suspects(now, out);
         self.ask_for_repair(now, out);
+        if self.upkeep.due == Instant::NEVER && !self.upkeep.busy {
+            self.plan_scrub(now);
+        }
         if !self.upkeep.busy && self.upkeep.scrub_at() <= now.instant {
             self.upkeep.due = Instant::NEVER;
             if let Some(job) = self.log.scrub() {
@@ -218,9 +221,6 @@ impl Replica {
                 }
             }
             step => self.mended(now, step, out),
-        }
-        if self.upkeep.due == Instant::NEVER {
-            self.plan_scrub(now);
         }
     }
 
