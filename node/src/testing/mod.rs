@@ -10,6 +10,7 @@ mod neighbours;
 mod requests;
 mod storage;
 mod world;
+mod writing;
 
 pub(crate) use cluster::{Cluster, records};
 pub(crate) use dice::Dice;

@@ -1,12 +1,11 @@
 //! Two replicas and a witness: either may die, and what the other has acknowledged alone stays.
 
 use millrace_storage::{CrashKind, DiskError, LogConfig};
-use millrace_types::Instant;
 
-use crate::call::{Acks, PartitionAnswer, PartitionOp};
+use crate::call::{PartitionAnswer, PartitionOp};
 use crate::core::Core;
 use crate::replica::{ReplicaEffect, ReplicaEvent};
-use crate::testing::{Cluster, batch, records};
+use crate::testing::Cluster;
 
 const WITNESS: usize = 2;
 
@@ -15,19 +14,6 @@ fn cluster(seed: u64) -> Cluster {
     let mut cluster = Cluster::with_witness(seed, 3, Some(WITNESS), config, 1);
     cluster.run_until("a leader", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
     cluster
-}
-
-fn write(cluster: &mut Cluster, value: &str) {
-    let at = cluster.leader().expect("a leader");
-    let token = cluster.produce(at, batch(&[value]), Acks::All, Instant::NEVER);
-    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
-    let answer = cluster.answers.remove(&token);
-    assert!(matches!(answer, Some(PartitionAnswer::Produced { .. })), "{answer:?}");
-}
-
-fn values(cluster: &Cluster, at: usize) -> Vec<String> {
-    let view = cluster.view(at);
-    records(&view, view.log.log_end()).into_values().collect()
 }
 
 fn in_sync(cluster: &Cluster) -> usize {
@@ -39,18 +25,18 @@ fn either_replica_may_die_and_writes_go_on() {
     for dies_leader in [true, false] {
         let mut cluster = cluster(1);
         cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2);
-        write(&mut cluster, "both");
+        cluster.write("both");
         let leader = cluster.leader().expect("a leader");
         let dies = if dies_leader { leader } else { 1 - leader };
         cluster.crash(dies, CrashKind::Power);
         cluster.run_until("the other leads", |cluster| {
             cluster.leader() == Some(1 - dies) && cluster.view(1 - dies).tells_latest()
         });
-        write(&mut cluster, "one");
-        assert_eq!(values(&cluster, 1 - dies), ["both", "one"]);
+        cluster.write("one");
+        assert_eq!(cluster.values(1 - dies), ["both", "one"]);
         cluster.start(dies);
         cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2 && cluster.agree());
-        assert_eq!(values(&cluster, dies), ["both", "one"]);
+        assert_eq!(cluster.values(dies), ["both", "one"]);
     }
 }
 
@@ -63,7 +49,7 @@ fn a_replica_that_lacks_what_was_acknowledged_is_not_elected() {
         let stale = 1 - leader;
         cluster.crash(stale, CrashKind::Process);
         cluster.run_until("it is out", |cluster| in_sync(cluster) == 1);
-        write(&mut cluster, "alone");
+        cluster.write("alone");
         cluster.crash(leader, CrashKind::Power);
         if witness_too {
             cluster.crash(WITNESS, CrashKind::Power);
@@ -75,7 +61,7 @@ fn a_replica_that_lacks_what_was_acknowledged_is_not_elected() {
         cluster.start(leader);
         cluster.run_until("a leader", |cluster| cluster.leader().is_some() && cluster.agree());
         assert_eq!(cluster.leader(), Some(leader));
-        assert_eq!(values(&cluster, stale), ["alone"]);
+        assert_eq!(cluster.values(stale), ["alone"]);
     }
 }
 
@@ -84,13 +70,13 @@ fn a_witness_is_not_needed_while_both_live() {
     let mut cluster = cluster(4);
     cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2);
     cluster.crash(WITNESS, CrashKind::Power);
-    write(&mut cluster, "a");
+    cluster.write("a");
     cluster.start(WITNESS);
     cluster.run(1_000);
     let leader = cluster.leader().expect("a leader");
     cluster.crash(leader, CrashKind::Power);
     cluster.run_until("the other leads", |cluster| cluster.leader() == Some(1 - leader));
-    assert_eq!(values(&cluster, 1 - leader), ["a"]);
+    assert_eq!(cluster.values(1 - leader), ["a"]);
 }
 
 #[test]

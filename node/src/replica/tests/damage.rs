@@ -4,11 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use millrace_storage::{CrashKind, Disk, LogConfig, SimDisk, Upkeep, partition_dir};
-use millrace_types::{Instant, Offset};
+use millrace_types::Offset;
 
-use crate::call::{Acks, PartitionAnswer};
 use crate::replica::mutation::{Mutation, with_broken};
-use crate::testing::{Cluster, batch};
+use crate::testing::Cluster;
 
 /// Segments of three records each.
 pub(super) fn small_segments() -> LogConfig {
@@ -17,14 +16,7 @@ pub(super) fn small_segments() -> LogConfig {
 
 /// Produces one record with acks=all and waits for the answer.
 pub(super) fn write(cluster: &mut Cluster, n: usize) -> Offset {
-    let at = cluster.leader().expect("a leader");
-    let value = format!("{n:0200}");
-    let token = cluster.produce(at, batch(&[&value]), Acks::All, Instant::NEVER);
-    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
-    match cluster.answers.remove(&token) {
-        Some(PartitionAnswer::Produced { base_offset, .. }) => base_offset,
-        other => panic!("not acknowledged: {other:?}"),
-    }
+    cluster.write(&format!("{n:0200}"))
 }
 
 /// Three replicas with the same records in several segments.

@@ -23,25 +23,6 @@ fn all(cluster: &Cluster, at: usize) -> BTreeMap<Offset, String> {
     records(&view, view.log.log_end())
 }
 
-fn values(cluster: &Cluster, at: usize) -> Vec<String> {
-    all(cluster, at).into_values().collect()
-}
-
-/// Produces one record with acks=all and waits for the answer.
-fn write(cluster: &mut Cluster, value: &str) -> Offset {
-    let at = cluster.leader().expect("a leader");
-    let token = cluster.produce(at, batch(&[value]), Acks::All, Instant::NEVER);
-    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
-    acked(cluster, token)
-}
-
-fn acked(cluster: &mut Cluster, token: u64) -> Offset {
-    match cluster.answers.remove(&token) {
-        Some(PartitionAnswer::Produced { base_offset, .. }) => base_offset,
-        other => panic!("not acknowledged: {other:?}"),
-    }
-}
-
 fn failed(cluster: &mut Cluster, token: u64) -> ErrorCode {
     match cluster.answers.remove(&token) {
         Some(PartitionAnswer::Failed(error)) => error,
@@ -53,13 +34,13 @@ fn failed(cluster: &mut Cluster, token: u64) -> ErrorCode {
 fn followers_hold_what_the_leader_acknowledges() {
     let mut cluster = Cluster::led(1, 3, durable(), 2);
     for n in 0..50 {
-        assert_eq!(write(&mut cluster, &n.to_string()), n);
+        assert_eq!(cluster.write(&n.to_string()), n);
     }
     cluster.run_until("agreement", Cluster::agree);
     let leader = cluster.leader().expect("a leader");
     let epoch = cluster.view(leader).leader_epoch().expect("leads");
     for at in 0..3 {
-        assert_eq!(values(&cluster, at), (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert_eq!(cluster.values(at), (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
         let view = cluster.view(at);
         assert_eq!(view.leader().map(|(leader, epoch)| (leader.0, epoch)), Some((leader as i32, epoch)));
         assert_eq!(view.leader_epoch().is_some(), at == leader);
@@ -75,7 +56,7 @@ fn followers_hold_what_the_leader_acknowledges() {
 #[test]
 fn idle_replicas_ask_for_no_timer_but_retention() {
     let mut cluster = Cluster::led(1, 3, durable(), 2);
-    write(&mut cluster, "a");
+    cluster.write("a");
     cluster.run(5_000);
     for at in 0..3 {
         assert_eq!(cluster.replica(at).consensus().deadline(), Instant::NEVER);
@@ -90,7 +71,7 @@ fn another_replica_leads_when_the_leader_is_gone() {
         for round in 0..4 {
             for n in 0..5 {
                 let value = format!("{round}:{n}");
-                write(&mut cluster, &value);
+                cluster.write(&value);
                 expected.push(value);
             }
             let old = cluster.leader().expect("a leader");
@@ -107,7 +88,7 @@ fn another_replica_leads_when_the_leader_is_gone() {
             assert!(cluster.view(old).leader_epoch().is_none());
         }
         for at in 0..3 {
-            assert_eq!(values(&cluster, at), expected);
+            assert_eq!(cluster.values(at), expected);
         }
     }
 }
@@ -115,23 +96,23 @@ fn another_replica_leads_when_the_leader_is_gone() {
 /// A leader that is alone has appended what no other replica has, while the others went on.
 fn diverged(seed: u64) -> (Cluster, usize) {
     let mut cluster = Cluster::led(seed, 3, durable(), 2);
-    write(&mut cluster, "common");
+    cluster.write("common");
     let old = cluster.leader().expect("a leader");
     cluster.run_until("agreement", Cluster::agree);
     cluster.isolate(old, false);
     for n in 0..3 {
         let token = cluster.produce(old, batch(&[&format!("lost {n}")]), Acks::Leader, Instant::NEVER);
         cluster.run_until("its own flush", |cluster| cluster.answers.contains_key(&token));
-        assert_eq!(acked(&mut cluster, token), 1 + n);
+        assert_eq!(cluster.acknowledged(token), 1 + n);
     }
     let waits = cluster.produce(old, batch(&["never"]), Acks::All, Instant::NEVER);
     cluster.run_until("another leader", |cluster| {
         cluster.leader().is_some_and(|at| at != old && cluster.view(at).tells_latest())
     });
-    write(&mut cluster, "new");
+    cluster.write("new");
     cluster.run_until("the old leader resigns", |cluster| cluster.view(old).leader_epoch().is_none());
     assert_eq!(failed(&mut cluster, waits), ErrorCode::NotEnoughReplicasAfterAppend);
-    assert_eq!(values(&cluster, old), ["common", "lost 0", "lost 1", "lost 2", "never"]);
+    assert_eq!(cluster.values(old), ["common", "lost 0", "lost 1", "lost 2", "never"]);
     (cluster, old)
 }
 
@@ -140,14 +121,14 @@ fn what_was_never_committed_is_cut() {
     let (mut cluster, old) = diverged(3);
     cluster.heal();
     cluster.run_until("agreement", Cluster::agree);
-    assert_eq!(values(&cluster, old), ["common", "new"]);
-    write(&mut cluster, "more");
+    assert_eq!(cluster.values(old), ["common", "new"]);
+    cluster.write("more");
     cluster.run_until("agreement", Cluster::agree);
     // What was cut does not come back, also where records lie in front of it that fit.
     cluster.crash(old, CrashKind::Power);
     cluster.start(old);
     cluster.run_until("agreement", |cluster| cluster.view(old).leader().is_some() && cluster.agree());
-    assert_eq!(values(&cluster, old), ["common", "new", "more"]);
+    assert_eq!(cluster.values(old), ["common", "new", "more"]);
     assert!(cluster.nodes[old].storage.qstate.partitions().all(|(_, state)| state.cutting.is_none()));
 }
 
@@ -165,7 +146,7 @@ fn a_cut_may_be_interrupted_anywhere() {
             cluster.crash(old, kind);
             cluster.start(old);
             cluster.run_until("agreement", |cluster| cluster.view(old).leader().is_some() && cluster.agree());
-            assert_eq!(values(&cluster, old), ["common", "new"]);
+            assert_eq!(cluster.values(old), ["common", "new"]);
             let leader = cluster.leader().expect("a leader");
             assert_eq!(cluster.view(old).log.epochs(), cluster.view(leader).log.epochs());
         }
@@ -176,7 +157,7 @@ fn a_cut_may_be_interrupted_anywhere() {
 fn a_follower_begins_anew_where_its_records_are_deleted() {
     for (deleted, kind) in [(30, None), (29, None), (30, Some(CrashKind::Process)), (29, Some(CrashKind::Power))] {
         let mut cluster = Cluster::led(5, 3, durable(), 2);
-        write(&mut cluster, "old");
+        cluster.write("old");
         cluster.run_until("agreement", Cluster::agree);
         let leader = cluster.leader().expect("a leader");
         let late = (leader + 1) % 3;
@@ -187,7 +168,7 @@ fn a_follower_begins_anew_where_its_records_are_deleted() {
             let values = values.each_ref().map(String::as_str);
             let token = cluster.produce(leader, batch(&values), Acks::All, Instant::NEVER);
             cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
-            acked(&mut cluster, token);
+            cluster.acknowledged(token);
         }
         let token = cluster.call(leader, PartitionOp::DeleteRecords { before: deleted, deadline: Instant::NEVER });
         cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
@@ -217,7 +198,7 @@ fn a_follower_begins_anew_where_its_records_are_deleted() {
 fn followers_delete_what_their_leader_deletes() {
     let mut cluster = Cluster::led(6, 3, durable(), 2);
     for n in 0..10 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
     let leader = cluster.leader().expect("a leader");
     let token = cluster.call(leader, PartitionOp::DeleteRecords { before: 4, deadline: Instant::NEVER });
@@ -234,7 +215,7 @@ fn followers_delete_what_their_leader_deletes() {
 #[test]
 fn a_duplicate_is_acknowledged_when_the_first_is_committed() {
     let mut cluster = Cluster::led(7, 3, durable(), 2);
-    write(&mut cluster, "before");
+    cluster.write("before");
     let leader = cluster.leader().expect("a leader");
     let others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
     // Nobody's acknowledgement reaches the leader.
@@ -250,7 +231,7 @@ fn a_duplicate_is_acknowledged_when_the_first_is_committed() {
     assert_eq!(cluster.view(leader).log.log_end(), 2, "it is in the log once");
     cluster.lost.clear();
     cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&again));
-    assert_eq!((acked(&mut cluster, first), acked(&mut cluster, again)), (1, 1));
+    assert_eq!((cluster.acknowledged(first), cluster.acknowledged(again)), (1, 1));
     // The next leader knows the producer from the records.
     cluster.run_until("agreement", Cluster::agree);
     cluster.crash(leader, CrashKind::Process);
@@ -258,13 +239,13 @@ fn a_duplicate_is_acknowledged_when_the_first_is_committed() {
     let leader = cluster.leader().expect("a leader");
     let late = cluster.produce(leader, sequenced(9, 0, 0, &["once"]), Acks::All, Instant::NEVER);
     cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&late));
-    assert_eq!(acked(&mut cluster, late), 1);
+    assert_eq!(cluster.acknowledged(late), 1);
 }
 
 #[test]
 fn acks_of_all_need_enough_replicas() {
     let mut cluster = Cluster::led(8, 3, durable(), 2);
-    write(&mut cluster, "a");
+    cluster.write("a");
     let leader = cluster.leader().expect("a leader");
     let [b, c] = [(leader + 1) % 3, (leader + 2) % 3];
     // The last follower still answers, so that the leader leads on, and leaves the in-sync set.
@@ -278,7 +259,7 @@ fn acks_of_all_need_enough_replicas() {
     assert_eq!(failed(&mut cluster, refused), ErrorCode::NotEnoughReplicas);
     let own = cluster.produce(leader, batch(&["own"]), Acks::Leader, Instant::NEVER);
     cluster.run_until("its own flush", |cluster| cluster.answers.contains_key(&own));
-    assert_eq!(acked(&mut cluster, own), 2);
+    assert_eq!(cluster.acknowledged(own), 2);
     assert_eq!(cluster.view(leader).log.high_watermark(), 1);
 }
 
@@ -301,10 +282,10 @@ fn a_time_out_bounds_the_wait_for_other_replicas() {
 #[test]
 fn a_new_leader_tells_no_latest_offset_before_its_epoch_is_committed() {
     let mut cluster = Cluster::led(10, 3, durable(), 2);
-    write(&mut cluster, "a");
+    cluster.write("a");
     cluster.run_until("agreement", Cluster::agree);
     // The others hold the second record, and do not know that it is committed.
-    write(&mut cluster, "b");
+    cluster.write("b");
     let old = cluster.leader().expect("a leader");
     for from in 0..3 {
         for to in (0..3).filter(|to| *to != from) {
@@ -327,7 +308,7 @@ fn a_new_leader_tells_no_latest_offset_before_its_epoch_is_committed() {
 fn from_the_page_cache_a_power_loss_is_recovered_from_the_others() {
     let mut cluster = Cluster::led(11, 3, from_page_cache(), 2);
     for n in 0..20 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
     cluster.run_until("agreement", Cluster::agree);
     let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
@@ -339,7 +320,7 @@ fn from_the_page_cache_a_power_loss_is_recovered_from_the_others() {
         cluster.run_until("it is whole", |cluster| {
             cluster.leader().is_some() && cluster.agree() && !cluster.replica(at).consensus().status().recovering
         });
-        assert_eq!(values(&cluster, at), expected, "broker {at}");
+        assert_eq!(cluster.values(at), expected, "broker {at}");
         cluster.run(50);
         assert!(cluster.nodes[at].storage.qstate.partitions().all(|(_, state)| !state.recovering));
     }
@@ -349,7 +330,7 @@ fn from_the_page_cache_a_power_loss_is_recovered_from_the_others() {
 fn that_a_replica_recovers_outlasts_a_clean_restart() {
     let mut cluster = Cluster::led(12, 3, from_page_cache(), 2);
     for n in 0..5 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
     let lossy = (cluster.leader().expect("a leader") + 1) % 3;
     cluster.crash(lossy, CrashKind::Power);
@@ -368,7 +349,7 @@ fn that_a_replica_recovers_outlasts_a_clean_restart() {
 fn after_the_power_of_all_is_lost_the_longest_log_leads() {
     let mut cluster = Cluster::led(13, 3, from_page_cache(), 2);
     for n in 0..10 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
     (0..3).for_each(|at| cluster.crash(at, CrashKind::Power));
     cluster.start(0);
@@ -378,13 +359,13 @@ fn after_the_power_of_all_is_lost_the_longest_log_leads() {
     cluster.start(2);
     cluster.run_until("a leader", |cluster| cluster.leader().is_some() && cluster.agree());
     cluster.run_until("all are whole", |cluster| (0..3).all(|at| !cluster.replica(at).consensus().status().recovering));
-    write(&mut cluster, "on");
+    cluster.write("on");
 }
 
 #[test]
 fn a_stop_hands_leadership_over() {
     let mut cluster = Cluster::led(14, 3, durable(), 2);
-    write(&mut cluster, "a");
+    cluster.write("a");
     cluster.run_until("agreement", Cluster::agree);
     let old = cluster.leader().expect("a leader");
     cluster.step(old, ReplicaEvent::Stop);
@@ -392,13 +373,13 @@ fn a_stop_hands_leadership_over() {
     assert!(took <= 50, "{took} ms");
     cluster.run_until("it has stopped", |cluster| cluster.nodes[old].stopped);
     assert!(cluster.replica(old).is_flushed());
-    write(&mut cluster, "b");
+    cluster.write("b");
 }
 
 #[test]
 fn a_leader_whose_disk_fails_makes_way() {
     let mut cluster = Cluster::led(15, 3, durable(), 2);
-    write(&mut cluster, "a");
+    cluster.write("a");
     let old = cluster.leader().expect("a leader");
     let fault = millrace_storage::Fault::new(millrace_storage::Operation::Flush, 1).on(".log");
     cluster.nodes[old].storage.disk.inject(fault);
@@ -406,7 +387,7 @@ fn a_leader_whose_disk_fails_makes_way() {
     cluster.run_until("another leader", |cluster| cluster.leader().is_some_and(|at| at != old));
     assert_eq!(failed(&mut cluster, token), ErrorCode::KafkaStorageError);
     assert!(cluster.view(old).leader_epoch().is_none());
-    write(&mut cluster, "c");
+    cluster.write("c");
     cluster.crash(old, CrashKind::Process);
     cluster.start(old);
     cluster.run_until("agreement", |cluster| cluster.view(old).leader().is_some() && cluster.agree());
@@ -419,18 +400,18 @@ fn batches_that_came_damaged_are_fetched_again() {
     let follower = (leader + 1) % 3;
     cluster.damage = Some((follower, 3));
     for n in 0..5 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
     cluster.run_until("agreement", Cluster::agree);
     assert_eq!(cluster.damage, Some((follower, 0)), "three answers were damaged");
-    assert_eq!(values(&cluster, follower).len(), 5);
+    assert_eq!(cluster.values(follower).len(), 5);
 }
 
 #[test]
 fn what_is_deleted_does_not_come_back_with_another_leader() {
     let mut cluster = Cluster::led(3, 3, durable(), 2);
     for n in 0..6 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
     cluster.run_until("agreement", Cluster::agree);
     let leader = cluster.leader().expect("a leader");
@@ -466,7 +447,7 @@ fn a_follower_far_behind_is_served_when_its_records_are_read_in() {
         // What an active segment holds counts as in memory: some have to be full.
         let value = "x".repeat(700_000);
         for _ in 0..3 {
-            write(&mut cluster, &value);
+            cluster.write(&value);
         }
         let memory = cluster.memory(leader);
         memory.keeps.store(keeps, Ordering::Relaxed);
@@ -475,12 +456,12 @@ fn a_follower_far_behind_is_served_when_its_records_are_read_in() {
         cluster.run_until("the follower asks", |_| memory.warmed.load(Ordering::Relaxed) > 0);
         if !keeps {
             // Pages that are lost again at once hold up this follower and nobody else.
-            assert!(values(&cluster, late).is_empty());
-            write(&mut cluster, "meanwhile");
+            assert!(cluster.values(late).is_empty());
+            cluster.write("meanwhile");
             memory.cold.store(false, Ordering::Relaxed);
         }
         cluster.run_until("agreement", Cluster::agree);
-        assert_eq!(values(&cluster, late), values(&cluster, leader));
+        assert_eq!(cluster.values(late), cluster.values(leader));
     }
 }
 
@@ -491,7 +472,7 @@ fn a_follower_far_behind_waits_for_room_and_others_do_not() {
     let late = (0..3).find(|at| *at != leader).expect("a follower");
     cluster.crash(late, CrashKind::Process);
     for n in 0..20 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
     cluster.run_until("it is not in sync", |cluster| cluster.view(leader).in_sync() == 2);
     let room = cluster.room(leader);
@@ -500,10 +481,10 @@ fn a_follower_far_behind_waits_for_room_and_others_do_not() {
     }
     cluster.start(late);
     for n in 20..30 {
-        write(&mut cluster, &n.to_string());
+        cluster.write(&n.to_string());
     }
-    assert!(values(&cluster, late).is_empty(), "it waits, and nobody else does");
+    assert!(cluster.values(late).is_empty(), "it waits, and nobody else does");
     room.set_queued(BrokerId(i32::try_from(late).expect("small")), 0);
     cluster.run_until("agreement", Cluster::agree);
-    assert_eq!(values(&cluster, late).len(), 30);
+    assert_eq!(cluster.values(late).len(), 30);
 }

@@ -2,26 +2,11 @@
 
 use millrace_raft::VoterRole;
 use millrace_storage::{CrashKind, LogConfig};
-use millrace_types::Instant;
 
-use crate::call::{Acks, PartitionAnswer};
-use crate::testing::{Cluster, batch, records};
+use crate::testing::Cluster;
 
 fn config() -> LogConfig {
     LogConfig { segment_bytes: 1 << 20, retention_ms: -1, ..LogConfig::default() }
-}
-
-fn write(cluster: &mut Cluster, value: &str) {
-    let at = cluster.leader().expect("a leader");
-    let token = cluster.produce(at, batch(&[value]), Acks::All, Instant::NEVER);
-    cluster.run_until("an answer", |cluster| cluster.answers.contains_key(&token));
-    let answer = cluster.answers.remove(&token);
-    assert!(matches!(answer, Some(PartitionAnswer::Produced { .. })), "{answer:?}");
-}
-
-fn values(cluster: &Cluster, at: usize) -> Vec<String> {
-    let view = cluster.view(at);
-    records(&view, view.log.log_end()).into_values().collect()
 }
 
 /// Whether all that run agree that these are the voters: every broker under the directory that it has now.
@@ -43,7 +28,7 @@ fn a_wiped_replica_catches_up_and_counts_again() {
     for (seed, of_leader) in [(1, false), (2, true)] {
         let mut cluster = Cluster::led(seed, 3, config(), 2);
         for n in 0..20 {
-            write(&mut cluster, &n.to_string());
+            cluster.write(&n.to_string());
         }
         let leader = cluster.leader().expect("a leader");
         let wiped = if of_leader { leader } else { (leader + 1) % 3 };
@@ -53,9 +38,9 @@ fn a_wiped_replica_catches_up_and_counts_again() {
         });
         cluster.start(wiped);
         cluster.run(2_000);
-        assert!(values(&cluster, wiped).is_empty(), "nobody has said that it is one of them");
+        assert!(cluster.values(wiped).is_empty(), "nobody has said that it is one of them");
         cluster.retarget();
-        write(&mut cluster, "while it catches up");
+        cluster.write("while it catches up");
         cluster.run_until("it is a member", are_members);
         cluster.run_until("agreement", Cluster::agree);
         // It counts: with another one gone, what is acknowledged is held by it.
@@ -65,8 +50,8 @@ fn a_wiped_replica_catches_up_and_counts_again() {
         cluster.run_until("a leader", |cluster| {
             cluster.leader().is_some_and(|at| at != other && cluster.view(at).tells_latest())
         });
-        write(&mut cluster, "with it");
-        let held = values(&cluster, wiped);
+        cluster.write("with it");
+        let held = cluster.values(wiped);
         assert_eq!((held.len(), held.last().map(String::as_str)), (22, Some("with it")));
         cluster.start(other);
         cluster.run_until("agreement", |cluster| cluster.agree() && are_members(cluster));
@@ -77,7 +62,7 @@ fn a_wiped_replica_catches_up_and_counts_again() {
 fn a_wiped_witness_votes_again() {
     let mut cluster = Cluster::with_witness(3, 3, Some(2), config(), 1);
     cluster.run_until("a leader", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
-    write(&mut cluster, "a");
+    cluster.write("a");
     cluster.wipe(2);
     cluster.start(2);
     cluster.retarget();
@@ -90,14 +75,14 @@ fn a_wiped_witness_votes_again() {
     cluster.run_until("the other leads", |cluster| {
         cluster.leader() == Some(1 - leader) && cluster.view(1 - leader).tells_latest()
     });
-    write(&mut cluster, "b");
-    assert_eq!(values(&cluster, 1 - leader), ["a", "b"]);
+    cluster.write("b");
+    assert_eq!(cluster.values(1 - leader), ["a", "b"]);
 }
 
 #[test]
 fn a_wiped_replica_that_does_not_come_back_costs_no_vote() {
     let mut cluster = Cluster::led(4, 3, config(), 2);
-    write(&mut cluster, "a");
+    cluster.write("a");
     let leader = cluster.leader().expect("a leader");
     let wiped = (leader + 1) % 3;
     cluster.wipe(wiped);
@@ -105,5 +90,5 @@ fn a_wiped_replica_that_does_not_come_back_costs_no_vote() {
     cluster.run(5_000);
     let members = cluster.replica(leader).consensus().configuration().clone();
     assert_eq!((members.voters.len(), members.learners.len()), (3, 1), "it waits as a learner");
-    write(&mut cluster, "b");
+    cluster.write("b");
 }
