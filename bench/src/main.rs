@@ -1,5 +1,6 @@
 //! `millrace-bench`: load for any cluster that speaks the Kafka protocol, and side-by-side runs of two of them.
 
+mod child;
 mod cli;
 mod clock;
 mod compare;

@@ -1,12 +1,12 @@
 //! The brokers' processes.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::options::Action;
+use crate::child::{self, failed};
 use crate::error::BenchError;
 
 /// Processes that end with this value.
@@ -62,10 +62,7 @@ impl Brokers {
     }
 
     fn signal(&mut self, id: i32, signal: Signal) -> Result<(), BenchError> {
-        let process = self.broker(id)?.process.id();
-        let gone = || BenchError::Options(format!("broker {id} has no process"));
-        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-        kill_process(pid, signal).map_err(|error| failed(id, "signal")(error.into()))
+        child::signal(id, &self.broker(id)?.process, signal)
     }
 
     fn broker(&mut self, id: i32) -> Result<&mut Broker, BenchError> {
@@ -89,8 +86,4 @@ fn spawn(id: i32, command: &[String]) -> Result<Child, BenchError> {
         command.split_first().ok_or_else(|| BenchError::Options("an empty command".to_owned()))?;
     let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     spawned.map_err(failed(id, "start"))
-}
-
-fn failed(id: i32, operation: &'static str) -> impl FnOnce(io::Error) -> BenchError {
-    move |source| BenchError::Io { address: format!("broker {id}"), operation, source }
 }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::network::{Network, Node};
 use super::replicas::differing;
+use crate::child::{self, failed};
 use crate::error::BenchError;
 
 /// How long a broker may take to answer a question about itself.
@@ -138,9 +139,7 @@ impl Cluster {
     /// # Errors
     /// It is not there.
     pub(crate) fn signal(&mut self, id: Node, signal: Signal) -> Result<(), BenchError> {
-        let pid = i32::try_from(self.process(id)?.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| BenchError::Options(format!("broker {id} has no process")))?;
-        kill_process(pid, signal).map_err(|error| failed(id, "signal")(error.into()))
+        child::signal(id, self.process(id)?, signal)
     }
 
     /// Whether a broker's process has ended, and how.
@@ -214,10 +213,6 @@ pub(crate) fn metric(text: &str, name: &str) -> u64 {
     let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
     let values = text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
     values.sum::<f64>() as u64
-}
-
-fn failed(id: Node, operation: &'static str) -> impl FnOnce(io::Error) -> BenchError {
-    move |source| BenchError::Io { address: format!("broker {id}"), operation, source }
 }
 
 #[cfg(test)]
