@@ -18,4 +18,4 @@ pub mod trace;
 pub mod workload;
 pub mod world;
 
-pub use world::{Report, run};
+pub use world::{Counts, Report, run};

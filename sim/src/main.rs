@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use millrace_sim::Counts;
 use millrace_sim::mutation::{self, Catcher};
 use millrace_sim::options::{Kinds, Profile};
 use millrace_sim::sweep::{self, Sweep, Totals};
@@ -187,7 +188,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
 fn print(totals: &Totals, begin: Instant) {
     let seconds = begin.elapsed().as_secs_f64().max(1e-9);
-    let Totals { seeds, events, acks, reads, starts, power_losses, elections, commits, trace, .. } = totals;
+    let Totals { seeds, counts, trace, .. } = totals;
+    let Counts { events, acks, reads, starts, power_losses, elections, commits } = counts;
     println!(
         "{seeds} seeds, {:.1} seeds/s, {events} events ({:.0}/s), {acks} acknowledged, {reads} read, {starts} starts, \
          {power_losses} power losses, {elections} epochs led, {commits} batches committed, trace {trace:016x}",

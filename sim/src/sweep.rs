@@ -7,7 +7,7 @@ use std::{panic, thread};
 
 use crate::history::Violation;
 use crate::options::{Kinds, Profile};
-use crate::{Report, mutation, run};
+use crate::{Counts, Report, mutation, run};
 
 thread_local! {
     /// The seed that this thread runs, for the message of a panic.
@@ -44,20 +44,8 @@ pub struct Sweep {
 pub struct Totals {
     /// Seeds that were run.
     pub seeds: u64,
-    /// Events that happened.
-    pub events: u64,
-    /// Acknowledged sends and commits.
-    pub acks: u64,
-    /// Records that consumers were given.
-    pub reads: u64,
-    /// Starts of brokers.
-    pub starts: u64,
-    /// Power losses.
-    pub power_losses: u64,
-    /// Epochs that had a leader, where there are several replicas.
-    pub elections: u64,
-    /// Batches that a majority held.
-    pub commits: u64,
+    /// What happened in all of them.
+    pub counts: Counts,
     /// The traces of all seeds, added.
     pub trace: u64,
     /// What was violated, by seed.
@@ -67,13 +55,7 @@ pub struct Totals {
 impl Totals {
     fn add(&mut self, report: Report) {
         self.seeds += 1;
-        self.events += report.events;
-        self.acks += report.acks;
-        self.reads += report.reads;
-        self.starts += report.starts;
-        self.power_losses += report.power_losses;
-        self.elections += report.elections;
-        self.commits += report.commits;
+        self.counts += report.counts;
         self.trace = self.trace.wrapping_add(report.trace);
         if report.violation.is_some() {
             self.failed.push(report);

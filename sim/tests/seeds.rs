@@ -26,7 +26,7 @@ fn passes(seed: u64, profile: Profile) {
         "{:?}\nrepro: cargo run --profile sim -p millrace-sim -- --seed {seed}{brokers} --trace",
         report.violation
     );
-    assert!(report.acks > 0 && report.reads > 0, "seed {seed} did nothing: {report:?}");
+    assert!(report.counts.acks > 0 && report.counts.reads > 0, "seed {seed} did nothing: {report:?}");
 }
 
 /// The seeds of `file`: one per line with the number of brokers before it, if there are several; `#` begins a comment.

@@ -14,7 +14,7 @@ mod verdict;
 mod watch;
 mod wire;
 
-pub use report::Report;
+pub use report::{Counts, Report};
 
 use std::collections::BTreeMap;
 
