@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use millrace_node::peer::PeerStatus;
 use millrace_node::replica::{ROOM_BOUND, Room};
+use millrace_raft::{Peer, ReplicaKey};
 use millrace_storage::{Disk, OpenSegments, StorageHandle, Upkeep};
 use millrace_types::{BrokerId, DirectoryId};
 use tokio::sync::Notify;
@@ -162,6 +163,13 @@ impl Starting {
 }
 
 impl Shared {
+    /// This process, as a replica or a witness of it is named.
+    pub(crate) fn me(&self) -> Peer {
+        let settings = &self.node.settings;
+        let key = ReplicaKey { broker: settings.broker_id, directory: self.directory_id };
+        Peer { key, incarnation: settings.incarnation }
+    }
+
     /// Before anything runs.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let placement = Placement::new(parts.arbiters);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::GroupEvent;
@@ -17,6 +18,7 @@ use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
 use millrace_node::{Answer, Call, Caller, ConnectionId, ReplyTo};
+use millrace_raft::{Message, ReplicaKey};
 use millrace_types::{ErrorCode, TopicId, TopicPartition};
 
 use super::connections::Connections;
@@ -197,6 +199,19 @@ impl Local {
             Some(desk) => desk.push(event),
             None => self.for_peers.borrow_mut().push(event),
         }
+    }
+
+    /// Hands on what a replica or a witness has for another broker.
+    pub(crate) fn send(
+        &self,
+        partition: TopicPartition,
+        to: ReplicaKey,
+        message: Message,
+        records: Bytes,
+        catch_up: bool,
+    ) {
+        self.shared.room.leave(to.broker, records.len());
+        self.tell_peers(PeersEvent::Send { partition, to, message, records, catch_up });
     }
 
     /// Takes what the sessions with other brokers have for the metadata store.

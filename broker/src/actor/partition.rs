@@ -9,7 +9,7 @@ use millrace_node::metadata_store::target;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, Replication, log_config};
-use millrace_raft::{Configuration, Peer, ReplicaKey};
+use millrace_raft::Configuration;
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
 use millrace_types::{ErrorCode, TopicPartition};
 
@@ -39,12 +39,11 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     report(local, partition, &recovery);
     let shared = &local.shared;
     let settings = &shared.node.settings;
-    let key = ReplicaKey { broker: settings.broker_id, directory: shared.directory_id };
     let core = Replica::new(ReplicaParts {
         partition,
         log,
         recovery,
-        me: Peer { key, incarnation: settings.incarnation },
+        me: shared.me(),
         promises,
         first: Configuration::first(voters),
         replication: Replication::of(&topic.settings, &image),
@@ -188,8 +187,7 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::Warm { token, job } => local.storage.warm_replica(partition, token, job),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
             ReplicaEffect::Send { to, message, records, catch_up } if self.has_peers => {
-                local.shared.room.leave(to.broker, records.len());
-                local.tell_peers(PeersEvent::Send { partition, to, message, records, catch_up });
+                local.send(partition, to, message, records, catch_up);
             }
             // A message may be lost, and nobody is there to take it.
             ReplicaEffect::Send { to, .. } => {

@@ -8,7 +8,7 @@ use millrace_node::Answer;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, ReplicaEffect, ReplicaEvent};
 use millrace_node::witness::Witness;
-use millrace_raft::{Configuration, Peer, ReplicaKey, Voter};
+use millrace_raft::{Configuration, Voter};
 use millrace_types::{ErrorCode, TopicPartition};
 
 use super::arbiter::Local;
@@ -41,11 +41,9 @@ pub(super) fn start(local: &Rc<Local>, witness: NewWitness) {
     if local.replicas.borrow().contains_key(&partition) {
         return tracing::error!(%partition, "the witness runs already");
     }
-    let settings = &local.shared.node.settings;
-    let key = ReplicaKey { broker: settings.broker_id, directory: local.shared.directory_id };
-    let me = Peer { key, incarnation: settings.incarnation };
     let first = Configuration::first(voters);
-    let core = Witness::new(partition, me, &promises, first, settings.peer_session_timeout);
+    let session_timeout = local.shared.node.settings.peer_session_timeout;
+    let core = Witness::new(partition, local.shared.me(), &promises, first, session_timeout);
     let mail = Rc::new(Mail::new(local.timers.slot(), || ReplicaEvent::Timer));
     local.replicas.borrow_mut().insert(partition, Rc::clone(&mail));
     local.shared.meters.witnesses.increment(1);
@@ -69,8 +67,7 @@ impl Ports<Witness> for WitnessPorts {
             ReplicaEffect::Put { token, records } => local.storage.put(partition, token, records),
             ReplicaEffect::Answer { to, answer } => local.answer(to, Answer::Partition(answer)),
             ReplicaEffect::Send { to, message, records, catch_up } => {
-                local.shared.room.leave(to.broker, records.len());
-                local.tell_peers(PeersEvent::Send { partition, to, message, records, catch_up });
+                local.send(partition, to, message, records, catch_up);
             }
             ReplicaEffect::Timer(at) => {
                 let timer: Rc<dyn Fire> = Rc::<Mail<ReplicaEvent>>::clone(mail);
