@@ -76,13 +76,9 @@ impl ConsumerCore {
     }
 
     fn pause_after_corruption(&mut self, now: Instant) {
-        let client = &self.config.client;
         for reader in self.readers.values_mut() {
             if reader.take_stumble() {
-                let pause =
-                    self.cluster.random.backoff(client.retry_backoff, client.retry_backoff_max, reader.failures);
-                reader.failures = reader.failures.saturating_add(1);
-                reader.retry_at = now.after(pause);
+                reader.pause(now, &self.config.client, &mut self.cluster.random);
             }
         }
     }
@@ -232,9 +228,7 @@ impl ConsumerCore {
             self.changed = true;
             return;
         }
-        let pause = self.cluster.random.backoff(client.retry_backoff, client.retry_backoff_max, reader.failures);
-        reader.failures = reader.failures.saturating_add(1);
-        reader.retry_at = now.after(pause);
+        reader.pause(now, client, &mut self.cluster.random);
         let silent = error.is_retriable() && !matches!(error, ClientError::Corrupt { .. });
         if silent {
             reader.wrong_metadata = error.code().map(|_| self.cluster.metadata.version);

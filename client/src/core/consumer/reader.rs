@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_types::{Instant, LeaderEpoch, Offset, ProducerId};
 
-use crate::config::{ConsumerConfig, Isolation};
+use crate::config::{ClientConfig, ConsumerConfig, Isolation};
+use crate::core::Random;
+use crate::core::backoff::Backoff;
 use crate::core::cluster::RequestId;
 use crate::core::lookup::LookupId;
 use crate::error::{ClientError, Result};
@@ -129,6 +131,13 @@ impl Reader {
         if self.corrupt_at.is_none() {
             self.failures = 0;
         }
+    }
+
+    /// Counts a failure: the next fetch waits, ever longer.
+    pub(super) fn pause(&mut self, now: Instant, config: &ClientConfig, random: &mut Random) {
+        let pause = random.backoff(config.retry_backoff, config.retry_backoff_max, self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = now.after(pause);
     }
 
     /// Whether a corrupt batch was found since the last call.
