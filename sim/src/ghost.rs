@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use millrace_node::PartitionView;
-use millrace_raft::Status;
+use millrace_raft::{Configuration, ReplicaKey, Status};
 use millrace_storage::BatchHeader;
-use millrace_types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 /// Bytes of a log that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -107,19 +107,35 @@ pub struct Ghost {
     pub passed: BTreeMap<Offset, (Rec, LeaderEpoch)>,
     /// How far each epoch's high watermark has come.
     pub high_watermarks: BTreeMap<LeaderEpoch, Offset>,
-    /// How much of the leader's log each broker has acknowledged in each epoch.
-    pub words: BTreeMap<(LeaderEpoch, BrokerId), Offset>,
+    /// How much of the leader's log each replica has acknowledged in each epoch.
+    pub words: BTreeMap<(LeaderEpoch, ReplicaKey), Offset>,
+    /// The members as each replica holds them durably; one whose disk is another now holds nothing.
+    pub held: BTreeMap<ReplicaKey, Configuration>,
+    /// The newest of all members that any replica ever held.
+    pub newest: Option<Configuration>,
 }
 
 impl Ghost {
-    /// A replica of `broker` says what it holds. Its word counts when that reaches into its epoch (rule R4), and it has lost nothing.
-    pub fn heard(&mut self, broker: BrokerId, mirror: &mut Mirror, status: &Status) {
+    /// The replica `key` says what it holds. Its word counts when that reaches into its epoch (rule R4), and it has lost nothing.
+    pub fn heard(&mut self, key: ReplicaKey, mirror: &mut Mirror, status: &Status) {
         let Status { epoch, acknowledged: held, .. } = status;
         mirror.acknowledges(held.offset, status.position.offset);
         if held.epoch == *epoch && !status.recovering {
-            let upto = self.words.entry((*epoch, broker)).or_default();
+            let upto = self.words.entry((*epoch, key)).or_default();
             *upto = held.offset.max(*upto);
         }
+    }
+
+    /// The replica `key` holds these members; whether that is news.
+    pub fn holds(&mut self, key: ReplicaKey, configuration: &Configuration) -> bool {
+        if self.held.get(&key).is_some_and(|held| held.id == configuration.id) {
+            return false;
+        }
+        self.held.insert(key, configuration.clone());
+        if self.newest.as_ref().is_none_or(|newest| newest.id < configuration.id) {
+            self.newest = Some(configuration.clone());
+        }
+        true
     }
 
     /// What lies at `end` and above is lost, and everybody is told: it is owed no longer.

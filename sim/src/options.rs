@@ -301,7 +301,6 @@ impl Options {
         for topic in &mut self.topics {
             topic.flush_messages = 1;
             topic.replicas = topic.replicas.max(3);
-            topic.min_in_sync = topic.min_in_sync.min(topic.replicas as u64 / 2 + 1);
         }
     }
 

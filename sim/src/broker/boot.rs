@@ -111,7 +111,7 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
     let (store, journal) = metadata(&start, &data_dir, &qstate, options)?;
     let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
     let me = Peer { key, incarnation: qstate.boot().current.incarnation };
-    let settings = Arc::new(Settings::new(start.config, registered_as(&start, me.incarnation), "/data".to_owned()));
+    let settings = Arc::new(Settings::new(start.config, me.incarnation, "/data".to_owned()));
     let local = Local { broker: Some(settings.broker_id), config: start.config.clone() };
     let directory = Arc::new(Directory::new(Image::new(local)));
     let peers = sessions(&mut start, me, &qstate, &directory);
@@ -123,12 +123,6 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
         stores,
         (start.sync_all_above, start.segment_divisor, start.cluster.room, start.cluster.timing),
     ))
-}
-
-/// Stands for the metadata epoch of the broker's registration: no two brokers may have one in common, since producer ids come
-/// from it.
-const fn registered_as(start: &Start<'_>, incarnation: Incarnation) -> Incarnation {
-    if start.cluster.brokers.is_empty() { incarnation } else { start.number }
 }
 
 fn told_start(told: ToldStart) -> PeerStart {

@@ -7,7 +7,7 @@ use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
 use millrace_node::leaders::LeadersEvent;
-use millrace_node::metadata_store::{MetadataEffect, MetadataEvent};
+use millrace_node::metadata_store::{MetadataEffect, MetadataEvent, target};
 use millrace_node::peer::{Plane, PlaneMessage};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
@@ -140,8 +140,7 @@ impl Process {
                     self.opening.insert(partition);
                     self.threads.job(Job::Open(partition, Box::new(config), Box::new(remembered)));
                 }
-                // The members of simulated partitions do not change.
-                MetadataEffect::RetargetReplica { .. } => {}
+                MetadataEffect::RetargetReplica { partition } => self.retarget(port, partition),
                 MetadataEffect::CreateWitness { partition, .. } => {
                     debug_assert!(false, "{partition}: no broker of the simulation holds witnesses");
                 }
@@ -168,12 +167,13 @@ impl Process {
         if self.replicas.contains_key(&partition) {
             port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, ReplicaEvent::Stop));
         } else if !self.opening.contains(&partition) {
-            self.remove(partition);
+            self.remove(port, partition);
         }
     }
 
     /// Forgets a partition, then removes its data.
-    fn remove(&mut self, partition: TopicPartition) {
+    fn remove(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
+        port.notices.push(Notice::Removed { partition });
         self.deleting.remove(&partition);
         self.threads.forget(partition);
     }
@@ -204,7 +204,7 @@ impl Process {
             damaged: recovery.damaged.is_some() || !recovery.holes.is_empty(),
         });
         if self.deleting.contains(&partition) {
-            return self.remove(partition);
+            return self.remove(port, partition);
         }
         let voters = self.voters.remove(&partition).unwrap_or_default();
         let core = Replica::new(ReplicaParts {
@@ -224,6 +224,17 @@ impl Process {
         self.replicas.insert(partition, Hosted { core, view, led: false });
         let first = if self.end == End::Serving { ReplicaEvent::Start } else { ReplicaEvent::Stop };
         port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
+        self.retarget(port, partition);
+    }
+
+    /// Tells a replica which voters the metadata name for its partition.
+    fn retarget(&self, port: &mut Port<'_>, partition: TopicPartition) {
+        let image = self.shared.directory.image();
+        if let Some(topic) = image.topic_by_id(partition.topic).filter(|_| self.replicas.contains_key(&partition)) {
+            let voters = target(topic, partition.partition, &image);
+            let event = Event::Replica(partition, ReplicaEvent::Target(voters));
+            port.mail(Who::Metadata, Who::Replica(partition), event);
+        }
     }
 
     fn replication(&self, partition: TopicPartition) -> Replication {
@@ -316,7 +327,7 @@ impl Process {
             port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));
         }
         if self.deleting.contains(&partition) {
-            self.remove(partition);
+            self.remove(port, partition);
         }
     }
 

@@ -76,6 +76,11 @@ pub enum Notice {
         /// Its state at the end.
         status: Box<Status>,
     },
+    /// The data of a replica is deleted.
+    Removed {
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// A replica has acknowledged a batch.
     Acknowledged {
         /// The partition.

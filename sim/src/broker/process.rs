@@ -10,7 +10,7 @@ use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica, Room};
 use millrace_node::{ConnectionId, PartitionView, Shared};
-use millrace_raft::{Peer, Raft, Settings, Voter};
+use millrace_raft::{Peer, Raft, ReplicaKey, Settings, Voter};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState, Upkeep};
 use millrace_types::{BrokerId, Instant, TopicPartition};
 
@@ -169,6 +169,12 @@ impl Process {
         self.me.incarnation
     }
 
+    /// What its replicas are called.
+    #[must_use]
+    pub const fn key(&self) -> ReplicaKey {
+        self.me.key
+    }
+
     /// Its broker.
     #[must_use]
     pub const fn broker(&self) -> BrokerId {
@@ -195,17 +201,7 @@ impl Process {
         self.registered
             && self.end == End::Serving
             && self.opening.is_empty()
-            && self
-                .replicas
-                .iter()
-                .all(|(partition, hosted)| hosted.led || hosted.view.leader().is_some() || !self.is_member(*partition))
-    }
-
-    /// Whether its replica of a partition is one: not that of a directory that came later under the broker's id.
-    #[must_use]
-    pub fn is_member(&self, partition: TopicPartition) -> bool {
-        let raft = self.consensus(partition);
-        raft.is_some_and(|raft| raft.configuration().members().any(|member| member == self.me.key))
+            && self.replicas.values().all(|hosted| hosted.led || hosted.view.leader().is_some())
     }
 
     /// The cluster's metadata as everybody in the broker sees it.

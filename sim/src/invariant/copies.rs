@@ -2,17 +2,17 @@
 //! passes, and where acknowledged means flushed they hold it at that moment, with power or without. I5: what it has passed never
 //! changes.
 
-use millrace_raft::Status;
-use millrace_types::{BrokerId, LeaderEpoch, Offset};
+use millrace_raft::{ReplicaKey, Status};
+use millrace_types::{LeaderEpoch, Offset};
 
 use crate::ghost::{Ghost, Mirror, Rec};
 
 /// The replicas of a partition that may count as copies.
 #[derive(Debug)]
 pub struct Copies<'a> {
-    /// The logs of all data voters, of those without power as they were when last seen, and whether they may
+    /// The logs of all data voters, of those without power as they were when last seen, where any was, and whether they may
     /// not hold what they have acknowledged, since their disks were replaced or have rotted.
-    pub logs: &'a [(BrokerId, &'a Mirror, bool)],
+    pub logs: &'a [(ReplicaKey, Option<&'a Mirror>, bool)],
     /// Whether acknowledged means flushed.
     pub durable: bool,
     /// As many have to be.
@@ -28,9 +28,9 @@ impl Copies<'_> {
         let holds = |mirror: &Mirror| {
             base < mirror.start || (mirror.batches.get(&base) == Some(batch) && batch.last < mirror.acknowledged)
         };
-        let said = |broker: &BrokerId| ghost.words.get(&(epoch, *broker)).is_some_and(|upto| batch.last < *upto);
-        let counts = |(broker, mirror, has_forgotten): &&(BrokerId, &Mirror, bool)| {
-            holds(mirror) || ((!self.durable || *has_forgotten) && said(broker))
+        let said = |key: &ReplicaKey| ghost.words.get(&(epoch, *key)).is_some_and(|upto| batch.last < *upto);
+        let counts = |(key, mirror, has_forgotten): &&(ReplicaKey, Option<&Mirror>, bool)| {
+            mirror.is_some_and(holds) || ((!self.durable || *has_forgotten) && said(key))
         };
         self.logs.iter().filter(counts).count()
     }
@@ -61,8 +61,11 @@ pub fn check(ghost: &mut Ghost, mirror: &Mirror, status: &Status, copies: &Copie
         ghost.passed.insert(*base, (*batch, status.epoch));
         let (holders, needed) = (copies.of(ghost, status.epoch, *base, batch), copies.needed);
         if holders < needed {
-            let known = |(broker, log, _): &(BrokerId, &Mirror, bool)| {
-                format!("{broker} {}..{} to {}, {:?}", log.start, log.end, log.acknowledged, log.batches.get(base))
+            let log = |log: &Mirror| {
+                format!("{}..{} to {}, {:?}", log.start, log.end, log.acknowledged, log.batches.get(base))
+            };
+            let known = |(key, mirror, _): &(ReplicaKey, Option<&Mirror>, bool)| {
+                format!("{key} {}", mirror.map_or_else(|| "not seen".to_owned(), log))
             };
             let known: Vec<String> = copies.logs.iter().map(known).collect();
             let text = format!("{batch:?} at {base} is acknowledged with {holders} of {needed} copies");

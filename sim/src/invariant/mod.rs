@@ -7,7 +7,9 @@ pub mod calm;
 pub mod chain;
 pub mod commits;
 pub mod completeness;
+pub mod configurations;
 pub mod copies;
+pub mod deleted;
 pub mod election;
 pub mod epochs;
 pub mod function;
@@ -20,6 +22,7 @@ pub mod metadata;
 pub mod order;
 pub mod reads;
 pub mod suffix;
+pub mod target;
 pub mod told;
 pub mod watermark;
 

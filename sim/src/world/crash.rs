@@ -87,6 +87,7 @@ impl World {
             Ok(process) if !off => {
                 let (number, incarnation) = (self.starts, process.incarnation());
                 machine.watermarks = Watermarks::default();
+                machine.key = Some(process.key());
                 machine.process = Some(process);
                 let broker = machine.broker;
                 self.trace.line(self.micros(), format_args!("start {number} incarnation {incarnation}"));
@@ -142,11 +143,12 @@ impl World {
                 machine.unflushable.insert(*partition);
             }
             Notice::Stopped { partition, status } => {
-                let broker = self.brokers[at].broker;
-                if let Some(mirror) = self.brokers[at].mirrors.get_mut(partition) {
-                    self.ghosts.entry(*partition).or_default().heard(broker, mirror, status);
+                let machine = &mut self.brokers[at];
+                if let (Some(key), Some(mirror)) = (machine.key, machine.mirrors.get_mut(partition)) {
+                    self.ghosts.entry(*partition).or_default().heard(key, mirror, status);
                 }
             }
+            Notice::Removed { partition } => self.removed(at, *partition),
             Notice::FlushFailed { partition } => {
                 self.brokers[at].unflushable.insert(*partition);
             }

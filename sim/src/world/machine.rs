@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_raft::ReplicaKey;
 use millrace_storage::{Disk, SimDisk};
 use millrace_types::{BrokerId, Instant, LeaderEpoch, TopicPartition};
 
@@ -27,8 +28,8 @@ pub(super) struct Machine {
     pub(super) power_armed: bool,
     /// Partitions of which something has rotted on it that others hold.
     pub(super) rotten: BTreeSet<TopicPartition>,
-    /// Its disk is another one than at first: what it had acknowledged is gone.
-    pub(super) is_replaced: bool,
+    /// What its replicas are called on its disk of now, since its process first ran on that.
+    pub(super) key: Option<ReplicaKey>,
     /// There is no power: nobody answers a dial.
     pub(super) off: bool,
     pub(super) process: Option<Process>,
@@ -63,7 +64,7 @@ impl Machine {
             haunted: false,
             power_armed: false,
             rotten: BTreeSet::new(),
-            is_replaced: false,
+            key: None,
             off: false,
             process: None,
             paused: None,
@@ -101,11 +102,6 @@ impl Machine {
 
     pub(super) fn disk_is_limited(&self) -> bool {
         self.disk.space().is_ok_and(|space| space.total < 1 << 40)
-    }
-
-    /// Whether what its replica has acknowledged may not be found in its log.
-    pub(super) fn has_forgotten(&self, partition: TopicPartition) -> bool {
-        self.is_replaced || self.rotten.contains(&partition)
     }
 
     /// Whether it serves and knows what it has to.

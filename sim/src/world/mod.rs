@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod faults;
 mod machine;
+mod members;
 mod network;
 mod replace;
 mod report;
@@ -16,8 +17,9 @@ mod wire;
 
 pub use report::{Counts, Report};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_raft::ReplicaKey;
 use millrace_storage::FaultPlan;
 use millrace_types::{Now, TopicPartition};
 
@@ -76,6 +78,8 @@ struct World {
     /// What the disks of machines are made with.
     plan: FaultPlan,
     replacement: Replacement,
+    /// The replicas whose disks were replaced: what they had promised is gone.
+    gone: BTreeSet<ReplicaKey>,
     /// The connections between brokers, and the ways that are cut.
     wires: Wires,
     starts: u64,

@@ -86,7 +86,10 @@ impl World {
         self.epochs.forget(broker);
         let machine = &mut self.brokers[at];
         machine.disk = disk;
-        machine.is_replaced = true;
+        if let Some(key) = machine.key.take() {
+            self.gone.insert(key);
+            self.ghosts.values_mut().for_each(|ghost| drop(ghost.held.remove(&key)));
+        }
         machine.mirrors.values_mut().for_each(|mirror| *mirror = Mirror::default());
         machine.reopened.clear();
         machine.opened_in.clear();

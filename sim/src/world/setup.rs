@@ -1,6 +1,6 @@
 //! The beginning of a run: everything drawn from its seed, and the first things to happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_metadata::config::BrokerConfig;
 use millrace_storage::{FaultPlan, SimDisk};
@@ -49,6 +49,7 @@ impl World {
             brokers,
             plan,
             replacement: Replacement::default(),
+            gone: BTreeSet::new(),
             wires: Wires::default(),
             starts: 0,
             names: BTreeMap::new(),

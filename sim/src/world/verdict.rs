@@ -114,7 +114,7 @@ impl World {
             Some(format!("broker {} is not ready", unready.broker))
         };
         let missing = missing.or_else(unready).or_else(|| if self.options.copies() > 1 { self.apart() } else { None });
-        missing.or_else(|| self.rotten())
+        missing.or_else(|| self.rotten()).or_else(|| self.unmoved())
     }
 
     /// What brokers have applied of the metadata is one history.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::PartitionView;
-use millrace_raft::{Raft, RoleKind};
+use millrace_raft::{Raft, ReplicaKey, RoleKind};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 use super::machine::Machine;
@@ -12,14 +12,14 @@ use super::{Phase, World};
 use crate::broker::Process;
 use crate::history::{Part, Violation};
 use crate::invariant::copies::{self, Copies};
-use crate::invariant::{calm, completeness, election, kept, markers, matching, told};
+use crate::invariant::{calm, completeness, configurations, election, kept, markers, matching, told};
 use crate::workload::group_partition;
 
 /// A partition with a live majority has a leader so soon after the faults.
 const LEADER_WITHIN: u64 = 5_000_000;
 
 impl World {
-    fn judge(&mut self, invariant: &'static str, partition: TopicPartition, result: Result<(), String>) {
+    pub(super) fn judge(&mut self, invariant: &'static str, partition: TopicPartition, result: Result<(), String>) {
         let violated = |text: String| Violation { invariant, text: format!("{partition}: {text}") };
         self.history.check(result.map_err(violated));
     }
@@ -82,6 +82,7 @@ impl World {
         let Some(process) = &machine.process else { return };
         let (Some(view), Some(raft)) = (process.view(partition).cloned(), process.consensus(partition)) else { return };
         let mut reopened = machine.reopened.remove(&partition);
+        let has_started = reopened.is_some();
         let mirror = machine.mirrors.entry(partition).or_default();
         let is_rotten = machine.rotten.contains(&partition);
         if is_rotten {
@@ -96,11 +97,15 @@ impl World {
             _ => Ok(()),
         };
         let status = raft.status();
-        ghost.heard(machine.broker, mirror, &status);
+        let key = process.key();
+        ghost.heard(key, mirror, &status);
+        // What was on a disk that was set back is gone, and nobody hears who speaks for it.
+        let is_news = !self.gone.contains(&key) && ghost.holds(key, raft.configuration());
+        let meet = if is_news { configurations::check(ghost, &self.gone) } else { Ok(()) };
         let is_known = !is_rotten || matching::knows(ghost, mirror);
         let followed = added.and_then(|added| matching::check(ghost, mirror, &added));
         let begins = matching::check_epochs(ghost, raft);
-        let marked = if before.is_some() { markers::check(raft, view.log.log_end()) } else { Ok(()) };
+        let marked = if has_started { markers::check(raft, view.log.log_end()) } else { Ok(()) };
         let state = raft.check().map_err(|broken| format!("{} does not hold: {status:?}", broken.0));
         // What a failed disk cannot give any more was in the log all the same.
         let spoilt = is_rotten && (followed.is_err() || !is_known);
@@ -109,6 +114,7 @@ impl World {
             self.judge("matching", partition, followed);
             self.judge("kept", partition, kept);
         }
+        self.judge("configurations", partition, meet);
         self.judge("matching", partition, begins);
         self.judge("markers", partition, marked);
         self.judge("state", partition, state);
@@ -126,8 +132,8 @@ impl World {
     fn watch_leader(&mut self, at: usize, partition: TopicPartition, view: &Arc<PartitionView>) {
         let part = self.names.get(&partition).cloned();
         let machine = &self.brokers[at];
-        let raft = |process: &Process| process.consensus(partition).map(|raft| (raft.status(), raft.latest()));
-        let Some((status, latest)) = machine.process.as_ref().and_then(raft) else { return };
+        let Some(raft) = machine.process.as_ref().and_then(|process| process.consensus(partition)) else { return };
+        let (status, latest, voters) = (raft.status(), raft.latest(), raft.configuration().data_voters());
         let Some(mirror) = machine.mirrors.get(&partition) else { return };
         let ghost = self.ghosts.entry(partition).or_default();
         let elected = election::check(ghost, status.epoch, machine.number());
@@ -150,11 +156,15 @@ impl World {
         if status.recovering {
             found.push(("unclean", Err(format!("{} leads and recovers", machine.broker))));
         }
-        let machines = self.brokers.iter();
-        let logs: Vec<_> = machines
-            .filter_map(|other| Some((other.broker, other.mirrors.get(&partition)?, other.has_forgotten(partition))))
-            .collect();
-        let copies = Copies { logs: &logs, durable, needed: self.copies_needed(part.as_ref()) };
+        let log = |key: ReplicaKey| {
+            let machine = self.brokers.iter().find(|other| other.key == Some(key));
+            let is_rotten = machine.is_some_and(|machine| machine.rotten.contains(&partition));
+            let mirror = machine.and_then(|machine| machine.mirrors.get(&partition));
+            (key, mirror, is_rotten || self.gone.contains(&key))
+        };
+        let logs: Vec<_> = voters.map(log).collect();
+        let needed = self.min_in_sync(part.as_ref()).min(logs.len());
+        let copies = Copies { logs: &logs, durable, needed };
         let ghost = self.ghosts.entry(partition).or_default();
         found.push(("copies", copies::check(ghost, mirror, &status, &copies)));
         if let Some(known) = part.as_ref().and_then(|part| self.history.parts.get_mut(part)) {
@@ -171,10 +181,9 @@ impl World {
         }
     }
 
-    fn copies_needed(&self, part: Option<&Part>) -> usize {
+    fn min_in_sync(&self, part: Option<&Part>) -> usize {
         let topic = part.and_then(|part| self.options.topics.iter().find(|topic| topic.name == part.topic));
-        let wanted = topic.map_or(1, |topic| usize::try_from(topic.min_in_sync).unwrap_or(1));
-        wanted.min(part.map_or(1, |part| self.options.replicas_of(&part.topic)))
+        topic.map_or(1, |topic| usize::try_from(topic.min_in_sync).unwrap_or(1))
     }
 
     /// After the faults every partition soon has a leader.
@@ -197,8 +206,7 @@ impl World {
         let whole = |part: &Part| self.history.parts.get(part).is_some_and(|known| !known.damaged);
         let behind = |part: &Part, leader: &PartitionView| {
             let processes = self.brokers.iter().filter_map(|machine| machine.process.as_ref());
-            let members = processes.filter(|process| process.is_member(leader.partition));
-            let views = members.filter_map(|process| process.view(leader.partition));
+            let views = processes.filter_map(|process| process.view(leader.partition));
             let same = |view: &Arc<PartitionView>| {
                 (view.log.log_end(), view.log.high_watermark()) == (leader.log.log_end(), leader.log.log_end())
             };
