@@ -145,10 +145,13 @@ impl Raft {
         let votes = granted.iter().filter(|(key, _)| self.configuration.voter(**key).is_some());
         let (all, clean) =
             votes.fold((0, 0), |(all, clean), (_, grant)| (all + 1, clean + usize::from(!grant.recovering)));
-        // A replica that may have lost what it acknowledged leads only when every voter agrees (rule R13). As many clean
-        // voters are asked for as acknowledgements commit, so that who wins by them can commit its epoch.
+        // A replica that may have lost what it acknowledged leads only when everybody agrees who may hold it (rule R13). As many
+        // clean voters are asked for as acknowledgements commit, so that who wins by them can commit its epoch. A witness holds
+        // no record, and remembers that there were some when all who held them have lost them.
         let enough_clean = clean >= self.configuration.majority() && !self.recovering;
-        let unanimous = all == voters && !enough_clean;
+        let agreed = self.configuration.data_voters().all(|key| granted.contains_key(&key))
+            && !broken(Mutation::UnanimousAsksWitness);
+        let unanimous = (agreed || all == voters) && !enough_clean;
         let majority = all >= self.configuration.majority();
         let wins = majority && (enough_clean || unanimous || broken(Mutation::UncleanMajority));
         let refused = denied.iter().filter(|key| self.configuration.voter(**key).is_some()).count();

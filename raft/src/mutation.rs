@@ -56,6 +56,8 @@ pub enum Mutation {
     UncleanMajority,
     /// R13: voters do not become clean by a unanimous election.
     UnanimousCuresNobody,
+    /// R13: a witness has to agree too when too few are clean.
+    UnanimousAsksWitness,
     /// R13: a unanimous election makes later starts of its voters clean too.
     UnanimousCuresLater,
     /// R13: a leader stays although too many voters recover for its epoch to be committed.
@@ -121,6 +123,7 @@ impl Mutation {
         Self::CountOldIncarnation,
         Self::UncleanMajority,
         Self::UnanimousCuresNobody,
+        Self::UnanimousAsksWitness,
         Self::UnanimousCuresLater,
         Self::StayUncommittable,
         Self::WitnessAtOnce,

@@ -48,6 +48,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::CountOldIncarnation, Seeds(Profile::PageCache)),
     (M::UncleanMajority, Seeds(Profile::PageCache)),
     (M::UnanimousCuresNobody, Seeds(Profile::PageCache)),
+    (M::UnanimousAsksWitness, Script("hole_07_witness")),
     (M::UnanimousCuresLater, Seeds(Profile::Blackout)),
     (M::StayUncommittable, Seeds(Profile::PageCache)),
     (M::WitnessAtOnce, Seeds(Profile::Witness)),
