@@ -18,6 +18,7 @@ mod entry;
 mod identity;
 mod image;
 pub mod log;
+pub mod mutation;
 mod name;
 mod named;
 mod outcome;

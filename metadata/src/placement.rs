@@ -5,6 +5,7 @@ use millrace_types::BrokerId;
 use crate::broker::Broker;
 use crate::config::WitnessPlacement;
 use crate::image::Image;
+use crate::mutation::{Mutation, broken};
 use crate::topic::Assignment;
 
 /// What is to be placed.
@@ -25,7 +26,7 @@ pub struct Placement {
 /// witness where there is a broker for it. The result is a function of the arguments alone.
 #[must_use]
 pub fn place(image: &Image, placement: Placement) -> Vec<Assignment> {
-    let order = by_alternating_racks(image.data_brokers());
+    let order = by_alternating_racks(replica_brokers(image));
     let witnesses = Witnesses::of(image);
     let brokers = order.len();
     let replicas = usize::try_from(placement.replication_factor).unwrap_or(0).min(brokers);
@@ -47,6 +48,12 @@ pub fn place(image: &Image, placement: Placement) -> Vec<Assignment> {
     (first..first + count).map(assignment).collect()
 }
 
+/// The brokers that replicas may be placed on.
+fn replica_brokers(image: &Image) -> impl Iterator<Item = &Broker> {
+    let hold = |broker: &&Broker| broker.holds_data() || broken(Mutation::ReplicaOnWitness);
+    image.brokers().values().filter(hold)
+}
+
 type Racked<'a> = (BrokerId, Option<&'a str>);
 
 /// The brokers that can hold witnesses, and the rack of each broker.
@@ -63,9 +70,10 @@ impl<'a> Witnesses<'a> {
     pub(crate) fn of(image: &'a Image) -> Self {
         let dedicated = by_alternating_racks(image.brokers().values().filter(|broker| !broker.holds_data()));
         let others = match image.defaults().witness_placement {
-            WitnessPlacement::Dedicated => Vec::new(),
-            WitnessPlacement::Any => by_alternating_racks(image.data_brokers()),
+            WitnessPlacement::Dedicated if !broken(Mutation::WitnessOnAnyBroker) => Vec::new(),
+            WitnessPlacement::Dedicated | WitnessPlacement::Any => by_alternating_racks(image.data_brokers()),
         };
+        let dedicated = if broken(Mutation::PassOverDedicated) { Vec::new() } else { dedicated };
         Self { image, dedicated, others }
     }
 
@@ -75,14 +83,18 @@ impl<'a> Witnesses<'a> {
         let racks: Vec<Option<&str>> =
             replicas.iter().filter_map(|id| self.image.broker(*id)).map(|broker| broker.rack.as_deref()).collect();
         let choose = |brokers: &[Racked<'_>]| {
-            let free: Vec<&Racked<'_>> = brokers.iter().filter(|(id, _)| !replicas.contains(id)).collect();
+            let is_free = |(id, _): &&Racked<'_>| !replicas.contains(id) || broken(Mutation::WitnessOnReplica);
+            let free: Vec<&Racked<'_>> = brokers.iter().filter(is_free).collect();
+            let is_apart = |(_, rack): &Racked<'_>| rack.is_none() || !racks.contains(rack);
             let apart: Vec<&Racked<'_>> =
-                free.iter().copied().filter(|(_, rack)| rack.is_none() || !racks.contains(rack)).collect();
+                free.iter().copied().filter(|one| is_apart(one) || broken(Mutation::WitnessInAnyRack)).collect();
             let from = if apart.is_empty() { free } else { apart };
+            let turn = if broken(Mutation::WitnessOnFirst) { 0 } else { turn };
             from.get(turn % from.len().max(1)).map(|(id, _)| *id)
         };
-        let is_even = replicas.len().is_multiple_of(2);
-        let witness = is_even.then(|| choose(&self.dedicated).or_else(|| choose(&self.others))).flatten();
+        let is_even = replicas.len().is_multiple_of(2) || broken(Mutation::WitnessBesideOdd);
+        let wants = is_even && !broken(Mutation::NoWitness);
+        let witness = wants.then(|| choose(&self.dedicated).or_else(|| choose(&self.others))).flatten();
         Assignment { witness, ..Assignment::new(replicas) }
     }
 }
@@ -115,6 +127,7 @@ mod tests {
     use crate::BrokerRole;
     use crate::entry::{Change, Entry};
     use crate::image::tests::{broker, image};
+    use crate::mutation::with_broken;
     use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
@@ -208,6 +221,26 @@ mod tests {
             vec![stands(1, "a", data), stands(2, "b", data), stands(3, "a", witness), stands(4, "c", witness)];
         crate::apply(&mut image, &Entry::new(brokers)).unwrap();
         assert!(placed(&image, 2).iter().all(|assignment| assignment.witness == Some(BrokerId(4))));
+    }
+
+    #[test]
+    fn a_broken_rule_of_placement_is_noticed() {
+        type Story = fn();
+        let stories: [(Mutation, Story); 8] = [
+            (Mutation::ReplicaOnWitness, an_even_number_of_replicas_has_a_witness_in_turn),
+            (Mutation::WitnessBesideOdd, an_even_number_of_replicas_has_a_witness_in_turn),
+            (Mutation::NoWitness, an_even_number_of_replicas_has_a_witness_in_turn),
+            (Mutation::WitnessOnReplica, a_data_broker_holds_witnesses_only_where_that_is_set),
+            (Mutation::WitnessOnAnyBroker, a_data_broker_holds_witnesses_only_where_that_is_set),
+            (Mutation::PassOverDedicated, a_data_broker_holds_witnesses_only_where_that_is_set),
+            (Mutation::WitnessInAnyRack, a_witness_stands_in_a_rack_of_its_own_where_there_is_one),
+            (Mutation::WitnessOnFirst, an_even_number_of_replicas_has_a_witness_in_turn),
+        ];
+        for (mutation, story) in stories {
+            let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
+            assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
+            println!("noticed {mutation:?}: a_broken_rule_of_placement_is_noticed");
+        }
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub fn with_broken<T>(name: Option<&str>, body: impl FnOnce() -> T) -> Result<T,
     {
         let storage = table::STORAGE.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
         let node = table::NODE.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
+        let members = table::MEMBERS.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
+        let node = node.or(members);
         let peer = table::PEER.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
         let raft = table::raft().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
         if storage.is_none() && node.is_none() && peer.is_none() && raft.is_none() {
@@ -98,7 +100,13 @@ mod table {
         let storage = STORAGE.iter().map(|(mutation, catcher)| single(mutation, *catcher));
         let node = NODE.iter().map(|(mutation, catcher)| single(mutation, *catcher));
         let peer = PEER.iter().map(|(mutation, catcher)| cluster(mutation, *catcher));
-        storage.chain(node).chain(peer).chain(raft().map(|(mutation, catcher)| cluster(&mutation, catcher))).collect()
+        let members = MEMBERS.iter().map(|(mutation, catcher)| cluster(mutation, *catcher));
+        storage
+            .chain(node)
+            .chain(members)
+            .chain(peer)
+            .chain(raft().map(|(mutation, catcher)| cluster(&mutation, catcher)))
+            .collect()
     }
 
     fn single(mutation: &impl std::fmt::Debug, catcher: Catcher) -> Rule {
@@ -151,6 +159,25 @@ mod table {
         (Peer::QueueWithoutBound, SESSIONS),
         (Peer::IgnoreQuota, SESSIONS),
     ];
+
+    /// The rules of members and of witnesses.
+    pub(super) const MEMBERS: &[(Node, Catcher)] = &[
+        (Node::TargetOfFirstDirectories, TARGETS),
+        (Node::RetargetNobody, TARGETS),
+        (Node::KeepStrayLearner, STEPS),
+        (Node::VacateEarly, STEPS),
+        (Node::GrowFirst, STEPS),
+        (Node::TwoWitnesses, STEPS),
+        (Node::TryStepOnce, Simulator),
+        (Node::ForgetWitnessEnd, WITNESSES),
+        (Node::WitnessBeforeDurable, WITNESSES),
+        (Node::WitnessTrustsFailedPut, WITNESSES),
+        (Node::WitnessStopsAtOnce, WITNESSES),
+    ];
+
+    const TARGETS: Catcher = Test("node/src/metadata_store/tests/cluster.rs: a_broken_rule_of_targets_is_noticed");
+    const STEPS: Catcher = Test("node/src/replica/members.rs: a_broken_rule_of_members_is_noticed");
+    const WITNESSES: Catcher = Test("node/src/witness/tests.rs: a_broken_rule_of_witnesses_is_noticed");
 
     const SESSIONS: Catcher = Test("node/src/peer/tests: every broken rule is noticed");
 

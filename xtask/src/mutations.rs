@@ -12,6 +12,7 @@ const RULES: &[(&str, &str)] = &[
     ("sessions", "node/src/peer/mutation.rs"),
     ("replica", "node/src/replica/mutation.rs"),
     ("metadata", "metadata/src/log/mutation.rs"),
+    ("placement", "metadata/src/mutation.rs"),
     ("storage", "storage/src/mutation.rs"),
 ];
 
@@ -19,6 +20,7 @@ const RULES: &[(&str, &str)] = &[
 const FINDERS: &[(&str, &[&str], &[&str])] = &[
     ("millrace-raft", &["--test", "cluster"], &["mutations::", "--include-ignored", "--skip", "tell"]),
     ("millrace-metadata", &["--test", "cluster"], &["mutations::", "--include-ignored"]),
+    ("millrace-metadata", &["--lib"], &["noticed"]),
     ("millrace-storage", &["--features", "mutations", "--test", "crash"], &["is_caught"]),
     ("millrace-storage", &["--features", "mutations", "--lib"], &["is_noticed"]),
     ("millrace-node", &["--lib"], &["noticed"]),

@@ -8,6 +8,7 @@ use millrace_raft::{ReplicaKey, Voter, VoterRole};
 use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 
 use super::event::MetadataEffect;
+use crate::replica::mutation::{Mutation, broken};
 use crate::settings::log_config;
 
 /// Starts every replica and every witness of `broker`.
@@ -67,7 +68,7 @@ pub(super) fn follow(
 
 /// The replicas here learn that some of those they have beside them are on another directory.
 fn retarget(image: &Image, moved: &BTreeSet<BrokerId>, broker: BrokerId, out: &mut Vec<MetadataEffect>) {
-    if moved.is_empty() {
+    if moved.is_empty() || broken(Mutation::RetargetNobody) {
         return;
     }
     for topic in image.topics() {
@@ -162,6 +163,9 @@ pub(super) fn follow_snapshot(before: &Image, after: &Image, broker: BrokerId, o
 /// registered last. Empty when a broker or the partition is not known.
 #[must_use]
 pub fn target(topic: &Topic, partition: i32, image: &Image) -> Vec<Voter> {
+    if broken(Mutation::TargetOfFirstDirectories) {
+        return voters(topic, partition, image);
+    }
     let Some(assignment) = topic.assignment(partition) else { return Vec::new() };
     let voter = |host: BrokerId| {
         let directory = image.broker(host)?.directory;

@@ -11,6 +11,7 @@ use millrace_raft::{Change, Configuration, ConfigurationId, Event, ReplicaKey, V
 use millrace_types::{Instant, Now};
 
 use super::core::Phase;
+use super::mutation::{Mutation, broken};
 use super::{Replica, ReplicaEffect};
 
 /// How soon a step that did not fit the moment is tried again.
@@ -57,26 +58,32 @@ impl Target {
         if self.voters.is_empty() {
             return Step::None;
         }
-        if let Some(stray) = members.learners.iter().find(|learner| !is_meant(**learner)) {
+        let stray = members.learners.iter().find(|learner| !is_meant(**learner));
+        if let Some(stray) = stray.filter(|_| !broken(Mutation::KeepStrayLearner)) {
             return Step::Take(Change::RemoveLearner(*stray));
         }
         let gone = |voter: &&Voter| !self.voters.contains(voter);
         if let Some(key) = members.learners.first().copied() {
             // Who had the place before is gone with its disk, and would only be missing among one more.
             let before = members.voters.iter().filter(gone).find(|voter| voter.key.broker == key.broker);
+            let before = before.filter(|_| !broken(Mutation::GrowFirst));
             let joins = Change::AddVoter(Voter { key, role: VoterRole::Data });
             let next = before.map_or(joins, |before| Change::RemoveVoter(before.key));
-            return if has_caught_up(key) { Step::Take(next) } else { Step::Wait };
+            let is_ready = has_caught_up(key) || broken(Mutation::VacateEarly);
+            return if is_ready { Step::Take(next) } else { Step::Wait };
         }
         if let Some(missing) = data().find(|voter| !members.is_data_voter(voter.key)) {
             return Step::Take(Change::AddLearner(missing.key));
         }
-        if let Some(gone) = members.voters.iter().find(gone) {
-            return Step::Take(Change::RemoveVoter(gone.key));
-        }
         let witness = self.voters.iter().find(shall(VoterRole::Witness));
-        let missing = witness.filter(|witness| members.voter(witness.key).is_none());
-        missing.map_or(Step::None, |witness| Step::Take(Change::AddVoter(*witness)))
+        let witness = witness.filter(|witness| members.voter(witness.key).is_none());
+        let gone = members.voters.iter().find(gone);
+        match (gone, witness) {
+            (Some(gone), None) => Step::Take(Change::RemoveVoter(gone.key)),
+            (Some(gone), Some(_)) if !broken(Mutation::TwoWitnesses) => Step::Take(Change::RemoveVoter(gone.key)),
+            (_, Some(witness)) => Step::Take(Change::AddVoter(*witness)),
+            (None, None) => Step::None,
+        }
     }
 }
 
@@ -100,7 +107,7 @@ impl Replica {
                 return;
             }
         };
-        if self.target.tried == Some(id) && self.target.again > now.instant {
+        if self.target.tried == Some(id) && (self.target.again > now.instant || broken(Mutation::TryStepOnce)) {
             return;
         }
         (self.target.tried, self.target.again) = (Some(id), now.instant.after(RETRY));
@@ -112,6 +119,7 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replica::mutation::with_broken;
     use millrace_types::{BrokerId, DirectoryId};
 
     fn key(broker: i32, directory: u128) -> ReplicaKey {
@@ -177,5 +185,21 @@ mod tests {
         assert_eq!(target.step(&members, |_| true), Step::Take(Change::RemoveLearner(key(2, 2))));
         target.set(voters(&[(1, 1), (2, 2)], None));
         assert_eq!(target.step(&members, |_| false), Step::Wait, "it has not caught up");
+    }
+
+    #[test]
+    fn a_broken_rule_of_members_is_noticed() {
+        type Story = fn();
+        let stories: [(Mutation, Story); 4] = [
+            (Mutation::KeepStrayLearner, a_learner_that_shall_be_none_goes_first),
+            (Mutation::VacateEarly, a_learner_that_shall_be_none_goes_first),
+            (Mutation::GrowFirst, a_directory_takes_the_place_of_the_one_that_is_gone),
+            (Mutation::TwoWitnesses, there_are_never_two_witnesses_and_never_two_steps_in_one),
+        ];
+        for (mutation, story) in stories {
+            let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
+            assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
+            println!("noticed {mutation:?}: a_broken_rule_of_members_is_noticed");
+        }
     }
 }

@@ -28,6 +28,28 @@ pub enum Mutation {
     ForgetDamageAtCut,
     /// A follower says that it has deleted records before that is durable.
     DeleteBeforeDurable,
+    /// Who shall vote is named by the directories that brokers had at first.
+    TargetOfFirstDirectories,
+    /// Replicas are not told that a broker has another directory.
+    RetargetNobody,
+    /// A learner that shall be none stays.
+    KeepStrayLearner,
+    /// A vote is taken from a directory before the one in its place has caught up.
+    VacateEarly,
+    /// A directory gets its vote before the one that it takes the place of has lost its own.
+    GrowFirst,
+    /// A witness is to get its vote before the one that it takes the place of has lost its own.
+    TwoWitnesses,
+    /// A step that the consensus has refused is not tried again.
+    TryStepOnce,
+    /// A witness that starts again has forgotten how far the log went.
+    ForgetWitnessEnd,
+    /// A witness speaks before what it has promised is durable.
+    WitnessBeforeDurable,
+    /// A witness takes a put that failed for done.
+    WitnessTrustsFailedPut,
+    /// A witness stops although something that it has promised is not durable yet.
+    WitnessStopsAtOnce,
     /// A metadata command is answered, and its image published, before its entry is durable.
     AnswerMetadataBeforeDurable,
     /// A group coordinator answers before its record is committed.

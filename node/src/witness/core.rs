@@ -10,6 +10,7 @@ use millrace_types::{ErrorCode, Instant, Now, Offset, TopicPartition};
 use super::promises::{restored, stored};
 use crate::call::PartitionAnswer;
 use crate::core::Core;
+use crate::replica::mutation::{Mutation, broken};
 use crate::replica::{Promises, ReplicaEffect, ReplicaEvent, seed};
 
 /// The core of a witness.
@@ -77,8 +78,14 @@ impl Witness {
         }
         let mut effects = Vec::new();
         self.raft.step(now.instant, event, &mut effects);
+        let put = |effect: &Effect| if let Effect::Put { token, .. } = effect { Some(*token) } else { None };
+        let early: Vec<u64> =
+            effects.iter().filter_map(put).filter(|_| broken(Mutation::WitnessBeforeDurable)).collect();
         for effect in effects {
             self.carry_out(effect, out);
+        }
+        for token in early {
+            self.tell(now, Event::PutDone { token }, out);
         }
     }
 
@@ -120,7 +127,9 @@ impl Witness {
 
     fn put_done(&mut self, now: Now, token: u64, result: Result<(), DiskError>, out: &mut Vec<ReplicaEffect>) {
         let Some(purpose) = self.pending.remove(&token) else { return };
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !broken(Mutation::WitnessTrustsFailedPut)
+        {
             tracing::error!(partition = %self.partition, %error, "a witness cannot be stored: it has no voice until the process restarts");
             self.tell(now, Event::Poisoned, out);
             if self.phase == Phase::Running {
@@ -138,7 +147,7 @@ impl Witness {
         if self.raft.deadline() <= now.instant {
             self.tell(now, Event::Timer, out);
         }
-        if self.phase == Phase::Stopping && self.pending.is_empty() {
+        if self.phase == Phase::Stopping && (self.pending.is_empty() || broken(Mutation::WitnessStopsAtOnce)) {
             self.phase = Phase::Stopped;
             out.push(ReplicaEffect::Stopped);
         }

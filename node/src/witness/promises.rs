@@ -4,11 +4,12 @@ use millrace_raft::{Configuration, EpochStart, Record, Restored};
 use millrace_storage::QRecord;
 use millrace_types::TopicPartition;
 
+use crate::replica::mutation::{Mutation, broken};
 use crate::replica::{Promises, stored_record};
 
 /// What the consensus starts with. An epoch that begins above the end was not told of yet.
 pub(super) fn restored(promises: &Promises, first: Configuration) -> Restored {
-    let end = promises.witness_end.unwrap_or(0);
+    let end = promises.witness_end.filter(|_| !broken(Mutation::ForgetWitnessEnd)).unwrap_or(0);
     let known = promises.epochs.iter().filter(|(epoch, start)| *epoch > 0 && *start <= end);
     let epochs: Vec<EpochStart> = known.map(|(epoch, start)| EpochStart { epoch: *epoch, start: *start }).collect();
     Restored {

@@ -4,6 +4,7 @@ use millrace_storage::{CrashKind, DiskError, LogConfig};
 
 use crate::call::{PartitionAnswer, PartitionOp};
 use crate::core::Core;
+use crate::replica::mutation::{Mutation, with_broken};
 use crate::replica::{ReplicaEffect, ReplicaEvent};
 use crate::testing::Cluster;
 
@@ -45,6 +46,7 @@ fn a_replica_that_lacks_what_was_acknowledged_is_not_elected() {
     for (seed, witness_too) in [(2, false), (3, true)] {
         let mut cluster = cluster(seed);
         cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2);
+        cluster.write("both");
         let leader = cluster.leader().expect("a leader");
         let stale = 1 - leader;
         cluster.crash(stale, CrashKind::Process);
@@ -61,7 +63,7 @@ fn a_replica_that_lacks_what_was_acknowledged_is_not_elected() {
         cluster.start(leader);
         cluster.run_until("a leader", |cluster| cluster.leader().is_some() && cluster.agree());
         assert_eq!(cluster.leader(), Some(leader));
-        assert_eq!(cluster.values(stale), ["alone"]);
+        assert_eq!(cluster.values(stale), ["both", "alone"]);
     }
 }
 
@@ -112,4 +114,45 @@ fn a_witness_that_cannot_store_its_vote_says_nothing_more() {
     assert!(!out.iter().any(|effect| matches!(effect, ReplicaEffect::Send { .. })), "{out:?}");
     cluster.run(2_000);
     assert_eq!(cluster.leader(), None);
+}
+
+#[test]
+fn what_all_replicas_have_lost_is_not_waited_for() {
+    for seed in 10..20 {
+        let config =
+            LogConfig { segment_bytes: 1 << 20, retention_ms: -1, flush_messages: 1_000_000, ..LogConfig::default() };
+        let mut cluster = Cluster::with_witness(seed, 3, Some(WITNESS), config, 1);
+        cluster.run_until("a leader", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
+        cluster.run_until("both in sync", |cluster| in_sync(cluster) == 2);
+        for n in 0..5 {
+            cluster.write(&n.to_string());
+        }
+        cluster.run(300);
+        for at in [0, 1] {
+            cluster.crash(at, CrashKind::Power);
+        }
+        for at in [0, 1] {
+            cluster.start(at);
+        }
+        cluster.run_until("a leader", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
+        cluster.write("more");
+        cluster.run_until("agreement", Cluster::agree);
+        assert_eq!(cluster.values(0).last().map(String::as_str), Some("more"));
+    }
+}
+
+#[test]
+fn a_broken_rule_of_witnesses_is_noticed() {
+    type Story = fn();
+    let stories: [(Mutation, Story); 4] = [
+        (Mutation::ForgetWitnessEnd, a_replica_that_lacks_what_was_acknowledged_is_not_elected),
+        (Mutation::WitnessBeforeDurable, a_witness_that_cannot_store_its_vote_says_nothing_more),
+        (Mutation::WitnessTrustsFailedPut, a_witness_that_cannot_store_its_vote_says_nothing_more),
+        (Mutation::WitnessStopsAtOnce, clients_are_sent_elsewhere_and_a_stop_waits_for_what_is_put),
+    ];
+    for (mutation, story) in stories {
+        let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
+        assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
+        println!("noticed {mutation:?}: a_broken_rule_of_witnesses_is_noticed");
+    }
 }

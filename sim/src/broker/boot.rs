@@ -1,6 +1,6 @@
 //! A start of the broker on a disk, in the order of the real one: data directory, write-ahead store, metadata journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub struct Start<'a> {
 pub struct Cluster {
     /// The brokers; empty where there is one.
     pub brokers: Vec<BrokerId>,
+    /// Those of them that hold witnesses alone.
+    pub witnesses: BTreeSet<BrokerId>,
     /// What the sessions between brokers are tuned by.
     pub sessions: PeerSettings,
     /// Bytes queued for a broker above which its followers that are far behind wait.
@@ -72,16 +74,9 @@ pub fn host(broker: BrokerId) -> String {
 
 /// A broker as it registers itself.
 #[must_use]
-pub fn registration(key: ReplicaKey, incarnation: Incarnation) -> Broker {
+pub fn registration(key: ReplicaKey, incarnation: Incarnation, role: BrokerRole) -> Broker {
     let endpoint = Endpoint { listener: LISTENER.to_owned(), host: host(key.broker), port: 9092 };
-    Broker {
-        id: key.broker,
-        rack: None,
-        endpoints: vec![endpoint],
-        directory: key.directory,
-        incarnation,
-        role: BrokerRole::Data,
-    }
+    Broker { id: key.broker, rack: None, endpoints: vec![endpoint], directory: key.directory, incarnation, role }
 }
 
 /// Starts a broker.
@@ -172,7 +167,9 @@ fn metadata(
     let opened = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options);
     let (journal, records, _report) = opened.map_err(|error| error.to_string())?;
     let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
-    let broker = registration(key, qstate.boot().current.incarnation);
+    let is_witness = start.cluster.witnesses.contains(&start.broker);
+    let role = if is_witness { BrokerRole::Witness } else { BrokerRole::Data };
+    let broker = registration(key, qstate.boot().current.incarnation, role);
     let mut dice = start.dice.clone();
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),

@@ -141,9 +141,7 @@ impl Process {
                     self.threads.job(Job::Open(partition, Box::new(config), Box::new(remembered)));
                 }
                 MetadataEffect::RetargetReplica { partition } => self.retarget(port, partition),
-                MetadataEffect::CreateWitness { partition, .. } => {
-                    debug_assert!(false, "{partition}: no broker of the simulation holds witnesses");
-                }
+                MetadataEffect::CreateWitness { partition, voters } => self.create_witness(port, partition, voters),
                 MetadataEffect::DeleteReplica { partition } => self.delete(port, partition),
                 MetadataEffect::ConfigureReplica { partition, mut config } => {
                     config.open_segments = self.open_segments.clone();
@@ -164,7 +162,7 @@ impl Process {
     fn delete(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
         self.remembered.remove(&partition);
         self.deleting.insert(partition);
-        if self.replicas.contains_key(&partition) {
+        if self.replicas.contains_key(&partition) || self.witnesses.contains_key(&partition) {
             port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, ReplicaEvent::Stop));
         } else if !self.opening.contains(&partition) {
             self.remove(port, partition);
@@ -172,7 +170,7 @@ impl Process {
     }
 
     /// Forgets a partition, then removes its data.
-    fn remove(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
+    pub(super) fn remove(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
         port.notices.push(Notice::Removed { partition });
         self.deleting.remove(&partition);
         self.threads.forget(partition);
@@ -245,6 +243,9 @@ impl Process {
 
     fn replica(&mut self, port: &mut Port<'_>, partition: TopicPartition, event: ReplicaEvent) {
         let from = Who::Replica(partition);
+        if self.witnesses.contains_key(&partition) {
+            return self.witness(port, partition, event);
+        }
         let Some(hosted) = self.replicas.get_mut(&partition) else {
             if let ReplicaEvent::Call { from: to, .. } = event {
                 self.answer(port, from, to, Answer::Gone(ErrorCode::NotLeaderOrFollower));
@@ -254,15 +255,7 @@ impl Process {
         let mut effects = Vec::new();
         let is_start = matches!(event, ReplicaEvent::Start);
         let (view, led_by, changes) = (Arc::clone(&hosted.view), hosted.view.leader(), hosted.view.changes());
-        match &event {
-            ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
-                let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
-                port.note(format_args!(
-                    "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
-                ));
-            }
-            other => port.note(format_args!("{partition} {}", name(other))),
-        }
+        note(port, partition, &event);
         hosted.core.step(port.now, event, &mut effects);
         let high_watermark = hosted.view.log.high_watermark();
         let (mut stopped, mut turn) = (false, Vec::new());
@@ -383,6 +376,19 @@ impl Process {
                 }
             }
         }
+    }
+}
+
+/// A line of the trace about what happens to a replica.
+fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
+    match event {
+        ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
+            let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();
+            port.note(format_args!(
+                "{partition} Produce of {producer_id}/{producer_epoch} at {base_sequence}, {records} records"
+            ));
+        }
+        other => port.note(format_args!("{partition} {}", name(other))),
     }
 }
 

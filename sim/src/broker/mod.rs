@@ -8,6 +8,7 @@ mod disk_work;
 mod port;
 mod process;
 mod sessions;
+mod witness;
 
 pub use boot::{Cluster, Start, host, registration, start};
 pub use clock::Clock;

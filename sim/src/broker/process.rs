@@ -9,6 +9,7 @@ use millrace_node::leaders::Leaders;
 use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
 use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica, Room};
+use millrace_node::witness::Witness;
 use millrace_node::{ConnectionId, PartitionView, Shared};
 use millrace_raft::{Peer, Raft, ReplicaKey, Settings, Voter};
 use millrace_storage::{DataDir, Disk, Journal, Known, OpenSegments, QState, Upkeep};
@@ -90,6 +91,7 @@ pub struct Process {
     pub(super) sent: Vec<Sent>,
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
     pub(super) replicas: BTreeMap<TopicPartition, Hosted>,
+    pub(super) witnesses: BTreeMap<TopicPartition, Witness>,
     /// Replicas whose logs are being opened.
     pub(super) opening: BTreeSet<TopicPartition>,
     /// Replicas that go with their data when they have stopped.
@@ -141,6 +143,7 @@ impl Process {
             sent: Vec::new(),
             remembered,
             replicas: BTreeMap::new(),
+            witnesses: BTreeMap::new(),
             opening: BTreeSet::new(),
             deleting: BTreeSet::new(),
             groups: BTreeMap::new(),
@@ -215,10 +218,11 @@ impl Process {
         self.replicas.values().map(|hosted| &hosted.view)
     }
 
-    /// The consensus of one replica.
+    /// The consensus of one replica or witness.
     #[must_use]
     pub fn consensus(&self, partition: TopicPartition) -> Option<&Raft> {
-        self.replicas.get(&partition).map(|hosted| hosted.core.consensus())
+        let witness = || self.witnesses.get(&partition).map(Witness::consensus);
+        self.replicas.get(&partition).map(|hosted| hosted.core.consensus()).or_else(witness)
     }
 
     /// The published side of one replica.
@@ -259,13 +263,14 @@ impl Process {
     pub(super) fn go_on_stopping(&mut self, port: &mut Port<'_>) {
         if self.end == End::Groups && self.groups.is_empty() {
             self.end = End::Replicas;
-            let replicas: Vec<TopicPartition> = self.replicas.keys().copied().collect();
+            let replicas: Vec<TopicPartition> = self.replicas.keys().chain(self.witnesses.keys()).copied().collect();
             for partition in replicas {
                 let stop = Event::Replica(partition, millrace_node::replica::ReplicaEvent::Stop);
                 port.mail(Who::Metadata, Who::Replica(partition), stop);
             }
         }
-        let idle = self.replicas.is_empty() && self.opening.is_empty() && self.threads.are_idle();
+        let idle =
+            self.replicas.is_empty() && self.witnesses.is_empty() && self.opening.is_empty() && self.threads.are_idle();
         if self.end == End::Replicas && idle {
             self.end = End::Stopped;
             let clean = self.threads.close().is_ok() && self.data_dir.mark_clean().is_ok();

@@ -25,6 +25,7 @@ pub mod suffix;
 pub mod target;
 pub mod told;
 pub mod watermark;
+pub mod witness;
 
 use std::collections::BTreeMap;
 

@@ -39,7 +39,7 @@ pub struct Admin {
     raw: Raw,
     /// Topics of the run that are not acknowledged yet.
     to_found: Vec<TopicOptions>,
-    /// Number of brokers, and the fewest replicas of a partition.
+    /// Number of brokers that hold replicas, and the fewest replicas of a partition.
     brokers: u64,
     replicas_min: u64,
     doing: Option<Doing>,
@@ -59,7 +59,7 @@ impl Admin {
         Self {
             raw: Raw::new(options.cluster.brokers),
             to_found: options.topics.clone(),
-            brokers: options.cluster.brokers as u64,
+            brokers: options.data_brokers() as u64,
             replicas_min: options.replicas_min(),
             doing: None,
             churned: BTreeMap::new(),

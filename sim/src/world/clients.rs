@@ -74,10 +74,10 @@ impl World {
     }
 
     /// Seats the clients that look at the outcome.
-    pub(super) fn seat_witnesses(&mut self) {
+    pub(super) fn seat_readers(&mut self) {
         for topic in self.options.topics.clone() {
             let dice = self.dice.split();
-            self.seat_made(Consumer::new(self.now, "witness", &topic, true, &self.options, dice));
+            self.seat_made(Consumer::new(self.now, "reader", &topic, true, &self.options, dice));
         }
         if let Some(topic) = self.options.topics.first().cloned().filter(|_| self.options.clients[3] > 0) {
             let dice = self.dice.split();

@@ -2,13 +2,59 @@
 
 use millrace_metadata::Topic;
 use millrace_node::metadata_store;
+use millrace_raft::{Raft, ReplicaKey, RoleKind, VoterRole};
 use millrace_types::TopicPartition;
 
 use super::World;
+use super::machine::Machine;
 use crate::broker::Process;
-use crate::invariant::{deleted, target};
+use crate::invariant::{configurations, deleted, target, witness};
 
 impl World {
+    /// Looks at what a replica or a witness knows of its members.
+    pub(super) fn watch_members(&mut self, at: usize, partition: TopicPartition) {
+        let Some(process) = &self.brokers[at].process else { return };
+        let (key, Some(raft)) = (process.key(), process.consensus(partition)) else { return };
+        let ghost = self.ghosts.entry(partition).or_default();
+        // What was on a disk that was set back is gone, and nobody hears who speaks for it.
+        if !self.gone.contains(&key) && ghost.holds(key, raft.configuration()) {
+            let meet = configurations::check(ghost, &self.gone);
+            self.judge("configurations", partition, meet);
+        }
+    }
+
+    /// Looks at the witness of a partition and at those that are in sync, where it has one.
+    pub(super) fn watch_witness(&mut self, partition: TopicPartition) {
+        if self.options.cluster.witnesses.is_empty() {
+            return;
+        }
+        let Some(ghost) = self.ghosts.get(&partition) else { return };
+        let Some(members) = &ghost.newest else { return };
+        let Some(witness) = members.voters.iter().find(|voter| voter.role == VoterRole::Witness) else { return };
+        let Some((_, witness)) = self.running(witness.key, partition) else { return };
+        let told = witness.status();
+        let keys = || members.data_voters().filter_map(|key| self.running(key, partition));
+        let leads = |raft: &Raft| raft.role() == RoleKind::Leader && raft.epoch() == told.epoch;
+        let leader = keys().map(|(_, raft)| raft).find(|raft| leads(raft));
+        let mut found = vec![witness.check().map_err(|broken| format!("{} does not hold: {told:?}", broken.0))];
+        if let Some(leader) = leader {
+            let running = |key| self.running(key, partition);
+            let whole = |(machine, _): &(&Machine, &Raft)| !machine.rotten.contains(&partition);
+            let in_sync = leader.in_sync_full().into_iter().filter_map(running).filter(whole);
+            let in_sync: Vec<_> = in_sync.map(|(_, raft)| (raft.me().key, raft.status())).collect();
+            found.push(witness::check(ghost, &told, (leader.me().key, &leader.status()), &in_sync));
+        }
+        for result in found {
+            self.judge("witness", partition, result);
+        }
+    }
+
+    /// A replica or a witness that runs.
+    fn running(&self, key: ReplicaKey, partition: TopicPartition) -> Option<(&Machine, &Raft)> {
+        let machine = self.brokers.iter().find(|machine| machine.key == Some(key))?;
+        Some((machine, machine.process.as_ref()?.consensus(partition)?))
+    }
+
     /// The data of a replica is deleted.
     pub(super) fn removed(&mut self, at: usize, partition: TopicPartition) {
         let machine = &self.brokers[at];
@@ -36,12 +82,13 @@ impl World {
 /// A replica of the topic in this process whose members are not who they shall be.
 fn unmoved(process: &Process, topic: &Topic) -> Option<String> {
     let image = process.image();
-    topic.partitions_on(process.broker()).find_map(|partition: TopicPartition| {
+    let broker = process.broker();
+    topic.partitions_on(broker).chain(topic.witnessed_on(broker)).find_map(|partition: TopicPartition| {
         let target = metadata_store::target(topic, partition.partition, &image);
         let result = match process.consensus(partition) {
             Some(raft) => target::check(raft.configuration(), &target),
             None => Err("there is no replica".to_owned()),
         };
-        result.err().map(|why| format!("{} {}-{}: {why}", process.broker(), topic.name, partition.partition))
+        result.err().map(|why| format!("{} {}-{}: {why}", broker, topic.name, partition.partition))
     })
 }

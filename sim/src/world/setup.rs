@@ -35,8 +35,9 @@ impl World {
             machine.clock.drift = options.cluster.drift.draw(&mut dice);
         }
         let members = brokers.iter().filter(|_| options.is_cluster()).map(|machine| machine.broker).collect();
+        let witnesses = options.cluster.witnesses.iter().map(|at| brokers[*at].broker).collect();
         let ClusterOptions { sessions, room, timing, .. } = options.cluster.clone();
-        let cluster = Cluster { brokers: members, sessions, room, timing };
+        let cluster = Cluster { brokers: members, witnesses, sessions, room, timing };
         Self {
             now: Clock::default().now(BEGIN),
             ahead: 0,
@@ -99,7 +100,7 @@ pub(super) fn config(options: &Options, broker: BrokerId) -> BrokerConfig {
         ("max.incremental.fetch.session.cache.slots", options.fetch_sessions.to_string()),
     ];
     let cluster = [
-        ("offsets.topic.replication.factor", options.cluster.brokers.min(3).to_string()),
+        ("offsets.topic.replication.factor", options.cluster.offsets_replicas.to_string()),
         ("log.scrub.bytes.per.second", options.cluster.scrub.to_string()),
         ("peer.session.timeout.ms", options.cluster.sessions.session_timeout.as_millis().to_string()),
     ];

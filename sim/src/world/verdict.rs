@@ -35,7 +35,7 @@ impl World {
             Phase::Healing if through => {
                 self.phase = Phase::Asking;
                 self.trace.line(self.micros(), format_args!("healed"));
-                self.seat_witnesses();
+                self.seat_readers();
             }
             Phase::Asking if through => self.verdict(),
             _ => {}

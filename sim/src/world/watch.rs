@@ -12,7 +12,7 @@ use super::{Phase, World};
 use crate::broker::Process;
 use crate::history::{Part, Violation};
 use crate::invariant::copies::{self, Copies};
-use crate::invariant::{calm, completeness, configurations, election, kept, markers, matching, told};
+use crate::invariant::{calm, completeness, election, kept, markers, matching, told};
 use crate::workload::group_partition;
 
 /// A partition with a live majority has a leader so soon after the faults.
@@ -28,7 +28,9 @@ impl World {
     pub(super) fn watch(&mut self, at: usize, partition: TopicPartition) {
         self.watch_view(at, partition);
         if self.options.copies() > 1 {
+            self.watch_members(at, partition);
             self.watch_replica(at, partition);
+            self.watch_witness(partition);
         }
     }
 
@@ -97,11 +99,7 @@ impl World {
             _ => Ok(()),
         };
         let status = raft.status();
-        let key = process.key();
-        ghost.heard(key, mirror, &status);
-        // What was on a disk that was set back is gone, and nobody hears who speaks for it.
-        let is_news = !self.gone.contains(&key) && ghost.holds(key, raft.configuration());
-        let meet = if is_news { configurations::check(ghost, &self.gone) } else { Ok(()) };
+        ghost.heard(process.key(), mirror, &status);
         let is_known = !is_rotten || matching::knows(ghost, mirror);
         let followed = added.and_then(|added| matching::check(ghost, mirror, &added));
         let begins = matching::check_epochs(ghost, raft);
@@ -114,7 +112,6 @@ impl World {
             self.judge("matching", partition, followed);
             self.judge("kept", partition, kept);
         }
-        self.judge("configurations", partition, meet);
         self.judge("matching", partition, begins);
         self.judge("markers", partition, marked);
         self.judge("state", partition, state);

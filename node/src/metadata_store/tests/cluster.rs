@@ -277,6 +277,17 @@ fn replicas_beside_a_wiped_broker_learn_its_directory() {
 }
 
 #[test]
+fn a_broken_rule_of_targets_is_noticed() {
+    for mutation in [Mutation::RetargetNobody, Mutation::TargetOfFirstDirectories] {
+        let noticed = with_broken(Some(mutation), || {
+            std::panic::catch_unwind(replicas_beside_a_wiped_broker_learn_its_directory)
+        });
+        assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
+        println!("noticed {mutation:?}: a_broken_rule_of_targets_is_noticed");
+    }
+}
+
+#[test]
 fn replicas_are_spread_or_chosen_or_too_many() {
     let mut cluster = Cluster::founded();
     let wide = cluster.create(1, topic("wide", 1, 4));
