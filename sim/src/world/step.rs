@@ -1,6 +1,7 @@
 //! One thing happens: the broker, a client or the network takes its turn, and what came of it is looked at.
 
 use millrace_node::peers::PeersEvent;
+use millrace_node::replica::ReplicaEvent;
 use millrace_types::TopicPartition;
 
 use super::World;
@@ -146,8 +147,13 @@ impl World {
             Event::Replica(partition, _) | Event::Timer(Who::Replica(partition), _) => Some(*partition),
             _ => None,
         };
+        // Members are in force when they are durable, or found by a start.
+        let members = matches!(&event, Event::Replica(_, ReplicaEvent::Start | ReplicaEvent::PutDone { .. }));
         self.with_process(at, |process, port| process.handle(port, event));
         if let Some(partition) = changed {
+            if members {
+                self.watch_members(at, partition);
+            }
             self.watch(at, partition);
         }
     }

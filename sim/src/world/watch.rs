@@ -28,7 +28,6 @@ impl World {
     pub(super) fn watch(&mut self, at: usize, partition: TopicPartition) {
         self.watch_view(at, partition);
         if self.options.copies() > 1 {
-            self.watch_members(at, partition);
             self.watch_replica(at, partition);
             self.watch_witness(partition);
         }
