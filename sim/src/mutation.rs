@@ -168,7 +168,6 @@ mod table {
         (Node::VacateEarly, STEPS),
         (Node::GrowFirst, STEPS),
         (Node::TwoWitnesses, STEPS),
-        (Node::TryStepOnce, Simulator),
         (Node::ForgetWitnessEnd, WITNESSES),
         (Node::WitnessBeforeDurable, WITNESSES),
         (Node::WitnessTrustsFailedPut, WITNESSES),

@@ -107,7 +107,7 @@ impl Replica {
                 return;
             }
         };
-        if self.target.tried == Some(id) && (self.target.again > now.instant || broken(Mutation::TryStepOnce)) {
+        if self.target.tried == Some(id) && self.target.again > now.instant {
             return;
         }
         (self.target.tried, self.target.again) = (Some(id), now.instant.after(RETRY));

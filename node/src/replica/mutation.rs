@@ -40,8 +40,6 @@ pub enum Mutation {
     GrowFirst,
     /// A witness is to get its vote before the one that it takes the place of has lost its own.
     TwoWitnesses,
-    /// A step that the consensus has refused is not tried again.
-    TryStepOnce,
     /// A witness that starts again has forgotten how far the log went.
     ForgetWitnessEnd,
     /// A witness speaks before what it has promised is durable.

@@ -52,13 +52,13 @@ impl World {
     /// A replica or a witness that runs.
     fn running(&self, key: ReplicaKey, partition: TopicPartition) -> Option<(&Machine, &Raft)> {
         let machine = self.brokers.iter().find(|machine| machine.key == Some(key))?;
-        Some((machine, machine.process.as_ref()?.consensus(partition)?))
+        Some((machine, machine.process.as_deref()?.consensus(partition)?))
     }
 
     /// The data of a replica is deleted.
     pub(super) fn removed(&mut self, at: usize, partition: TopicPartition) {
         let machine = &self.brokers[at];
-        let image = machine.process.as_ref().map(Process::image);
+        let image = machine.process.as_deref().map(Process::image);
         let is_there = image.is_some_and(|image| image.topic_by_id(partition.topic).is_some());
         if let (true, Some(key)) = (is_there, machine.key) {
             let result = deleted::check(self.ghosts.entry(partition).or_default(), key);
@@ -68,7 +68,7 @@ impl World {
 
     /// A replica whose members are not who the metadata say that they shall be, on the directories that the machines have.
     pub(super) fn unmoved(&self) -> Option<String> {
-        let mut processes = self.brokers.iter().filter_map(|machine| machine.process.as_ref());
+        let mut processes = self.brokers.iter().filter_map(|machine| machine.process.as_deref());
         processes.find_map(|process| {
             let (key, image) = (process.key(), process.image());
             if image.broker(key.broker).is_none_or(|registered| registered.directory != key.directory) {

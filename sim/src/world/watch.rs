@@ -128,7 +128,7 @@ impl World {
     fn watch_leader(&mut self, at: usize, partition: TopicPartition, view: &Arc<PartitionView>) {
         let part = self.names.get(&partition).cloned();
         let machine = &self.brokers[at];
-        let Some(raft) = machine.process.as_ref().and_then(|process| process.consensus(partition)) else { return };
+        let Some(raft) = machine.process.as_deref().and_then(|process| process.consensus(partition)) else { return };
         let (status, latest, voters) = (raft.status(), raft.latest(), raft.configuration().data_voters());
         let Some(mirror) = machine.mirrors.get(&partition) else { return };
         let ghost = self.ghosts.entry(partition).or_default();
@@ -201,7 +201,7 @@ impl World {
         let leaders = self.leaders();
         let whole = |part: &Part| self.history.parts.get(part).is_some_and(|known| !known.damaged);
         let behind = |part: &Part, leader: &PartitionView| {
-            let processes = self.brokers.iter().filter_map(|machine| machine.process.as_ref());
+            let processes = self.brokers.iter().filter_map(|machine| machine.process.as_deref());
             let views = processes.filter_map(|process| process.view(leader.partition));
             let same = |view: &Arc<PartitionView>| {
                 (view.log.log_end(), view.log.high_watermark()) == (leader.log.log_end(), leader.log.log_end())
@@ -217,7 +217,7 @@ impl World {
         let name = self.names.iter().find(|(_, name)| *name == part).map(|(partition, _)| *partition);
         let Some(partition) = name else { return "not known".to_owned() };
         let status = |process: &Process| process.consensus(partition).map(Raft::status);
-        let one = |machine: &Machine| format!("{}: {:?}", machine.broker, machine.process.as_ref().and_then(status));
+        let one = |machine: &Machine| format!("{}: {:?}", machine.broker, machine.process.as_deref().and_then(status));
         self.brokers.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 }
