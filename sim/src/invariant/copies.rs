@@ -28,9 +28,11 @@ impl Copies<'_> {
         let holds = |mirror: &Mirror| {
             base < mirror.start || (mirror.batches.get(&base) == Some(batch) && batch.last < mirror.acknowledged)
         };
-        let said = |key: &ReplicaKey| ghost.words.get(&(epoch, *key)).is_some_and(|upto| batch.last < *upto);
+        let said_in = |epoch, key: &ReplicaKey| ghost.words.get(&(epoch, *key)).is_some_and(|upto| batch.last < *upto);
+        // A leader may have what passed in an earlier epoch from its leader, whom nobody has seen doing it.
+        let said_once = |key: &ReplicaKey| (batch.epoch..=epoch).any(|epoch| said_in(epoch, key));
         let counts = |(key, mirror, has_forgotten): &&(ReplicaKey, Option<&Mirror>, bool)| {
-            mirror.is_some_and(holds) || ((!self.durable || *has_forgotten) && said(key))
+            mirror.is_some_and(holds) || (*has_forgotten && said_once(key)) || (!self.durable && said_in(epoch, key))
         };
         self.logs.iter().filter(counts).count()
     }
@@ -65,7 +67,8 @@ pub fn check(ghost: &mut Ghost, mirror: &Mirror, status: &Status, copies: &Copie
                 format!("{}..{} to {}, {:?}", log.start, log.end, log.acknowledged, log.batches.get(base))
             };
             let known = |(key, mirror, _): &(ReplicaKey, Option<&Mirror>, bool)| {
-                format!("{key} {}", mirror.map_or_else(|| "not seen".to_owned(), log))
+                let said = ghost.words.get(&(status.epoch, *key));
+                format!("{key} {}, has said {said:?}", mirror.map_or_else(|| "not seen".to_owned(), log))
             };
             let known: Vec<String> = copies.logs.iter().map(known).collect();
             let text = format!("{batch:?} at {base} is acknowledged with {holders} of {needed} copies");
