@@ -18,11 +18,12 @@ use millrace_metadata::{Broker, BrokerRole, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
 use millrace_node::replica::Promises;
 use millrace_node::{Directory, Settings};
+use millrace_raft::ReplicaKey;
 use millrace_storage::{
     DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, PartitionState, QSTATE_DIR,
     QState, StorageOptions, StorageThreads,
 };
-use millrace_types::{DirectoryId, TopicPartition};
+use millrace_types::{BrokerId, DirectoryId, TopicPartition};
 
 use crate::actor::journal_thread::JournalThread;
 use crate::actor::supervisor::{Remembered, Supervisor};
@@ -98,8 +99,13 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let bound: Vec<ListenerAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
 
     let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
-    let orphans = Orphans::find(&*disk, store.image(), &qstate)?;
+    let broker = BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX));
+    let me = ReplicaKey { broker, directory: data_dir.identity().directory_id };
+    let orphans = Orphans::find(&*disk, store.image(), &qstate, me)?;
     orphans.forget(&mut qstate)?;
+    orphans.remove_retired(&*disk)?;
+    let store = store.with_left_behind(orphans.left_behind());
+    orphans.recall(&mut remembered);
     remembered.retain(|partition, _| qstate.partition(*partition).is_some());
     let incarnation = qstate.boot().current.incarnation;
     let log_dir = absolute(&config.data_dir).display().to_string();

@@ -72,18 +72,23 @@ impl<'a> Witnesses<'a> {
     /// Replicas on these brokers, with a witness beside an even number of them: half of the voters could else be lost to
     /// the loss of one broker. `turn` spreads witnesses over the brokers; a rack that has no replica is preferred.
     pub(crate) fn beside(&self, replicas: Vec<BrokerId>, turn: usize) -> Assignment {
+        let witness = self.choose(&replicas, &replicas, turn);
+        Assignment { witness, ..Assignment::new(replicas) }
+    }
+
+    /// The witness beside these replicas, if there shall be one, on none of the brokers that are `taken`.
+    pub(crate) fn choose(&self, replicas: &[BrokerId], taken: &[BrokerId], turn: usize) -> Option<BrokerId> {
         let racks: Vec<Option<&str>> =
             replicas.iter().filter_map(|id| self.image.broker(*id)).map(|broker| broker.rack.as_deref()).collect();
         let choose = |brokers: &[Racked<'_>]| {
-            let free: Vec<&Racked<'_>> = brokers.iter().filter(|(id, _)| !replicas.contains(id)).collect();
+            let free: Vec<&Racked<'_>> = brokers.iter().filter(|(id, _)| !taken.contains(id)).collect();
             let apart: Vec<&Racked<'_>> =
                 free.iter().copied().filter(|(_, rack)| rack.is_none() || !racks.contains(rack)).collect();
             let from = if apart.is_empty() { free } else { apart };
             from.get(turn % from.len().max(1)).map(|(id, _)| *id)
         };
         let is_even = replicas.len().is_multiple_of(2);
-        let witness = is_even.then(|| choose(&self.dedicated).or_else(|| choose(&self.others))).flatten();
-        Assignment { witness, ..Assignment::new(replicas) }
+        is_even.then(|| choose(&self.dedicated).or_else(|| choose(&self.others))).flatten()
     }
 }
 

@@ -141,7 +141,7 @@ impl Process {
                     self.threads.job(Job::Open(partition, Box::new(config), Box::new(remembered)));
                 }
                 // The members of simulated partitions do not change.
-                MetadataEffect::RetargetReplica { .. } => {}
+                MetadataEffect::RetargetReplica { .. } | MetadataEffect::RetireReplica { .. } => {}
                 MetadataEffect::CreateWitness { partition, .. } => {
                     debug_assert!(false, "{partition}: no broker of the simulation holds witnesses");
                 }
@@ -281,6 +281,8 @@ impl Process {
                     self.room.leave(to.broker, records.len());
                     turn.push(PeersEvent::Send { partition, to, message, records, catch_up });
                 }
+                // Nothing moves the replicas of simulated partitions.
+                ReplicaEffect::TargetReached { .. } => {}
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }
