@@ -98,40 +98,34 @@ impl Orphans {
         self.left.clone()
     }
 
-    /// Makes the write-ahead store forget them, durably: a memory without its data would be taken for a loss.
+    /// Makes the write-ahead store forget them, durably: a memory without its data would be taken for a loss. Of what has moved
+    /// away its word in elections stays, and its data goes before anything is served: the partition may come back.
     ///
     /// # Errors
-    /// The store cannot be written; no directory may be removed then.
-    pub(crate) fn forget(&self, qstate: &mut QState) -> Result<(), DiskError> {
+    /// The store cannot be written: no directory may be removed then. Or the data of what has moved away cannot be removed: a
+    /// replica that came back would take it for its own.
+    pub(crate) fn forget(
+        &self,
+        disk: &dyn Disk,
+        qstate: &mut QState,
+        remembered: &mut BTreeMap<TopicPartition, Remembered>,
+    ) -> Result<(), DiskError> {
         let forgotten = self.remembered.iter().map(|tp| QRecord::Forget { tp: *tp });
         let retired = self.retired.iter().flat_map(|(tp, promises)| promises.retired().retirement(*tp));
         let records: Vec<QRecord> = forgotten.chain(retired).collect();
-        if records.is_empty() {
-            return Ok(());
+        if !records.is_empty() {
+            qstate.put(&records)?;
+            qstate.flush()?;
         }
-        qstate.put(&records)?;
-        qstate.flush()
-    }
-
-    /// Takes what has moved away out of what is known, but for its word in elections.
-    pub(crate) fn recall(&self, remembered: &mut BTreeMap<TopicPartition, Remembered>) {
-        let retired = self.retired.iter().map(|(partition, promises)| {
-            (*partition, Remembered { promises: promises.retired(), ..Remembered::default() })
-        });
-        remembered.extend(retired);
-    }
-
-    /// Removes the data of what has moved away, before anything is served: the partition may come back.
-    ///
-    /// # Errors
-    /// The data cannot be removed; a replica that came back would take it for its own.
-    pub(crate) fn remove_retired(&self, disk: &dyn Disk) -> Result<(), DiskError> {
-        for (partition, _) in &self.retired {
+        for (partition, promises) in &self.retired {
             match disk.remove_dir_all(&partition_dir(*partition)) {
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => tracing::info!(%partition, "removed what a move left behind"),
             }
+            let known = Remembered { promises: promises.retired(), ..Remembered::default() };
+            remembered.insert(*partition, known);
         }
+        remembered.retain(|partition, _| qstate.partition(*partition).is_some());
         Ok(())
     }
 

@@ -99,14 +99,10 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let bound: Vec<ListenerAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
 
     let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
-    let broker = BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX));
-    let me = ReplicaKey { broker, directory: data_dir.identity().directory_id };
+    let me = ReplicaKey { broker: node_id(&config), directory: data_dir.identity().directory_id };
     let orphans = Orphans::find(&*disk, store.image(), &qstate, me)?;
-    orphans.forget(&mut qstate)?;
-    orphans.remove_retired(&*disk)?;
+    orphans.forget(&*disk, &mut qstate, &mut remembered)?;
     let store = store.with_left_behind(orphans.left_behind());
-    orphans.recall(&mut remembered);
-    remembered.retain(|partition, _| qstate.partition(*partition).is_some());
     let incarnation = qstate.boot().current.incarnation;
     let log_dir = absolute(&config.data_dir).display().to_string();
     let settings = Arc::new(Settings::new(&config.broker, incarnation, log_dir));
@@ -205,7 +201,7 @@ fn metadata(
     disk.sync_dir(Path::new(""))?;
     let (journal, records, report) = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options)?;
     tracing::debug!(records = records.len(), ?report, "metadata journal");
-    let id = millrace_types::BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX));
+    let id = node_id(config);
     let told = config.members.as_ref().and_then(|members| members.brokers.get(&id));
     let role = told.map_or(BrokerRole::Data, |told| told.role.of_log());
     let broker = Broker {
@@ -224,6 +220,10 @@ fn metadata(
         seed: random::uuid().as_u128(),
     };
     Ok((MetadataStore::new(options, &records)?, journal))
+}
+
+fn node_id(config: &Config) -> BrokerId {
+    BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX))
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -255,9 +255,7 @@ impl Process {
         hosted.core.step(port.now, event, &mut effects);
         let high_watermark = hosted.view.log.high_watermark();
         let (mut stopped, mut turn) = (false, Vec::new());
-        if is_start {
-            turn.push(PeersEvent::Hosted(partition));
-        }
+        turn.extend(is_start.then_some(PeersEvent::Hosted(partition)));
         for effect in effects {
             match effect {
                 ReplicaEffect::Put { token, records } => self.threads.put(partition, token, records),
