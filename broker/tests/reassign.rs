@@ -62,6 +62,9 @@ fn replicas_move_under_a_producer_and_leave_nothing_behind() {
     let progress = Arc::new(Progress::default());
     let producer = produce(&cluster.bootstrap(), &progress);
     let mut acknowledged = progress.await_acknowledged(1_000);
+    let held: usize = (1..=4).map(|id| directories(&cluster, id)).sum();
+    assert_eq!(held, 3 * partitions, "each replica has a directory");
+    assert!(directories(&cluster, 1) > 0, "broker 1 has something to lose");
 
     reassign(&cluster, 1, Some(&[2, 3, 4]));
     await_done(&cluster, 4);
