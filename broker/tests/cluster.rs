@@ -14,9 +14,13 @@ use common::until;
 
 /// A topic of which two of three replicas must have a record.
 fn three() -> Cluster {
+    three_with(&[])
+}
+
+fn three_with(settings: &[&str]) -> Cluster {
     let partitions = usize::try_from(PARTITIONS).expect("small");
     let configs = [("min.insync.replicas", "2"), ("segment.bytes", "1048576")];
-    Cluster::start(3, &[Shared { name: TOPIC, partitions, configs: &configs }], &[])
+    Cluster::start(3, &[Shared { name: TOPIC, partitions, configs: &configs }], settings)
 }
 
 #[test]
@@ -92,4 +96,23 @@ fn a_leader_halts_and_goes_on() {
         cluster.broker(leader).resume();
         *acknowledged = progress.await_acknowledged(*acknowledged + 500);
     });
+}
+
+#[test]
+fn a_broker_that_comes_back_leads_again_what_it_is_meant_to_lead() {
+    let mut cluster = three_with(&["leader.imbalance.check.interval.seconds=1"]);
+    let progress = Arc::new(Progress::default());
+    let producer = produce(&cluster.bootstrap(), &progress);
+    let replicas = &cluster.partitions(1, TOPIC)[0]["replicas"];
+    let preferred = replicas[0].as_u64().and_then(|id| usize::try_from(id).ok()).expect("a broker's number");
+    let leads = |cluster: &Cluster, by| (cluster.leader_by(by, TOPIC, 0) == Some(preferred)).then_some(());
+    until("the preferred leader leads", || leads(&cluster, preferred));
+    cluster.kill(preferred);
+    let other = cluster.leader(TOPIC, 0, Some(preferred));
+    let acknowledged = progress.await_acknowledged(500);
+    cluster.restart(preferred);
+    until("it leads again", || leads(&cluster, other));
+    progress.await_acknowledged(acknowledged + 1_000);
+    let (acknowledged, sent) = finish(&progress, producer);
+    check(&consume(&cluster.bootstrap()), &acknowledged, sent);
 }

@@ -46,6 +46,9 @@ pub struct Settings {
     pub replica_fetchers: u8,
     /// How long another broker may be silent (`peer.session.timeout.ms`).
     pub peer_session_timeout: Duration,
+    /// For how long the preferred leader is in sync before it asks to lead (`leader.imbalance.check.interval.seconds`); `None` when it
+    /// does not ask (`auto.leader.rebalance.enable`).
+    pub leader_patience: Option<Duration>,
     /// Settings of the group coordinators.
     pub group: GroupSettings,
     /// Settings of committed offsets.
@@ -144,6 +147,9 @@ impl Settings {
             log_dir,
             replica_fetchers: u8::try_from(config.number("num.replica.fetchers")).unwrap_or(u8::MAX),
             peer_session_timeout: millis("peer.session.timeout.ms"),
+            leader_patience: config
+                .flag("auto.leader.rebalance.enable")
+                .then(|| millis("leader.imbalance.check.interval.seconds") * 1_000),
             auto_create_topics: config.flag("auto.create.topics.enable"),
             socket_request_max_bytes: size("socket.request.max.bytes"),
             max_in_flight_requests: size("connection.max.in.flight.requests"),

@@ -140,7 +140,7 @@ pub(super) fn start(local: &Rc<Local>, sessions: Sessions) {
         orders,
         batch: Vec::new(),
         replicas: (0..local.shared.placement.arbiters()).map(|_| Vec::new()).collect(),
-        leaders: Leaders::new(local.shared.node.settings.broker_id, Arc::clone(&local.shared.node.directory)),
+        leaders: leaders(local),
         leaders_due: Instant::NEVER,
         flush: false,
         report_at: Instant::ZERO,
@@ -149,6 +149,11 @@ pub(super) fn start(local: &Rc<Local>, sessions: Sessions) {
     Host::start(Charged(core), ports, mail, Rc::clone(local));
     desk.take_arrivals();
     actix_rt::spawn(measure(desk, beat));
+}
+
+fn leaders(local: &Local) -> Leaders {
+    let node = &local.shared.node;
+    Leaders::new(node.settings.broker_id, Arc::clone(&node.directory), node.settings.leader_patience)
 }
 
 /// Measures by how much the arbiter is late, for as long as the process runs.

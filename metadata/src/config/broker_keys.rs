@@ -47,6 +47,11 @@ pub const BROKER_KEYS: &[Key] = &[
         Kind::Boolean(true),
         "Whether a Metadata request for an unknown topic may create it.",
     ),
+    key(
+        "auto.leader.rebalance.enable",
+        Kind::Boolean(true),
+        "Whether a broker asks for the partitions that it is the preferred leader of.",
+    ),
     key("broker.id", int(0, 1), "The broker's number in its cluster; 'node.id' comes before it."),
     key(
         "broker.rack",
@@ -93,6 +98,12 @@ pub const BROKER_KEYS: &[Key] = &[
     key("group.max.size", int(1, INT), "The most members of one group."),
     key("group.min.session.timeout.ms", int(1, 6_000), "The shortest session timeout a group member may ask for.")
         .unit(Unit::Millis),
+    key(
+        "leader.imbalance.check.interval.seconds",
+        Kind::Long(range(60, 1, 86_400)),
+        "For how long a preferred leader is in sync before it asks to lead; every broker looks six times as often, once in 10 s at least.",
+    )
+    .unit(Unit::Seconds),
     key(
         "listener.security.protocol.map",
         Kind::List("PLAINTEXT:PLAINTEXT", Valid::Any),

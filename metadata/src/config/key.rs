@@ -80,6 +80,8 @@ pub enum Unit {
     Bytes,
     /// Milliseconds.
     Millis,
+    /// Seconds.
+    Seconds,
     /// Minutes.
     Minutes,
     /// Hours.

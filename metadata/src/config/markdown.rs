@@ -43,6 +43,7 @@ fn kind(key: &Key) -> String {
         Unit::None => return name.to_owned(),
         Unit::Bytes => "bytes",
         Unit::Millis => "ms",
+        Unit::Seconds => "seconds",
         Unit::Minutes => "minutes",
         Unit::Hours => "hours",
         Unit::Records => "records",

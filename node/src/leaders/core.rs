@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_raft::{Peer as RemotePeer, ReplicaKey};
 use millrace_types::{BrokerId, ErrorCode, Instant, LeaderEpoch, Now, TopicPartition};
 
+use super::balance::Balance;
 use super::codec::{Entry, LeadersMessage};
 use super::elections::Elections;
 use super::event::{LeadersEffect, LeadersEvent};
@@ -40,13 +42,15 @@ pub struct Leaders {
     senders: BTreeMap<BrokerId, Sender>,
     next_stream: u64,
     elections: Elections,
+    balance: Balance,
     timer: Instant,
 }
 
 impl Leaders {
-    /// The table of broker `me`, which publishes to `directory`.
+    /// The table of broker `me`, which publishes to `directory`. After having been in sync for as long as `patience`, it asks to lead
+    /// what it is the preferred leader of; never with `None`.
     #[must_use]
-    pub fn new(me: BrokerId, directory: Arc<Directory>) -> Self {
+    pub fn new(me: BrokerId, directory: Arc<Directory>, patience: Option<Duration>) -> Self {
         Self {
             me,
             directory,
@@ -55,6 +59,7 @@ impl Leaders {
             senders: BTreeMap::new(),
             next_stream: 1,
             elections: Elections::default(),
+            balance: Balance::new(me, patience),
             timer: Instant::NEVER,
         }
     }
@@ -252,8 +257,8 @@ impl Leaders {
         out.push(LeadersEffect::Elected { to: from, error });
     }
 
-    fn schedule(&mut self, out: &mut Vec<LeadersEffect>) {
-        let deadline = self.elections.deadline();
+    fn schedule(&mut self, now: Instant, out: &mut Vec<LeadersEffect>) {
+        let deadline = self.elections.deadline().min(self.balance.due(now));
         if deadline < self.timer {
             self.timer = deadline;
             out.push(LeadersEffect::Timer(deadline));
@@ -276,8 +281,9 @@ impl Core for Leaders {
             LeadersEvent::Timer => {
                 self.timer = Instant::NEVER;
                 self.elections.expire(now.instant, out);
+                self.balance.look(now.instant, &self.directory, out);
             }
         }
-        self.schedule(out);
+        self.schedule(now.instant, out);
     }
 }

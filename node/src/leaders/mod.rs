@@ -6,7 +6,7 @@
 //! `NOT_LEADER_OR_FOLLOWER`. What is said is in `docs/peer_protocol.md`, "Who leads".
 //!
 //! [`Leaders`] is the core; what it finds is published as [`Hints`] in the directory, where connections read it without
-//! asking an actor. It also carries elections of the preferred leader to the broker that leads.
+//! asking an actor. It also carries elections of the preferred leader to the broker that leads, and asks for those of this broker itself.
 //!
 //! # The host's duties
 //!
@@ -19,6 +19,7 @@
 //! 5. [`LeadersEffect::Send`] goes to the sessions; [`LeadersEffect::Hint`] and [`LeadersEffect::Transfer`] to the replica, if
 //!    it is still hosted.
 
+mod balance;
 mod codec;
 mod core;
 mod elections;

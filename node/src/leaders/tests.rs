@@ -5,10 +5,13 @@ mod fleet;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
-use millrace_metadata::{Broker, BrokerRole, Change, Command, Entry as Record, Image, Local, TopicIds, apply, plan};
+use millrace_metadata::{
+    Assignment, Broker, BrokerRole, Change, Command, Entry as Record, Image, Local, TopicIds, TopicRecord, apply, plan,
+};
 use millrace_raft::{Peer, ReplicaKey};
 use millrace_storage::{Disk, FaultPlan, Known, Log, LogConfig, LogView, SimDisk};
 use millrace_types::{BrokerId, DirectoryId, ErrorCode, Instant, LeaderEpoch, TopicId, TopicPartition};
@@ -21,6 +24,8 @@ use crate::directory::{Directory, Leadership, PartitionView};
 use crate::testing::{Dice, at_ms};
 
 const BROKERS: i32 = 4;
+/// For how long a preferred leader is in sync before it asks.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 fn tp(number: i32) -> TopicPartition {
     TopicPartition::new(TopicId(Uuid::from_u128(7)), number)
@@ -55,6 +60,11 @@ fn image(broker: i32) -> Image {
         let planned = plan(&image, &mut TopicIds::new(1), Command::RegisterBroker(broker));
         apply(&mut image, &planned.entry.expect("an entry")).expect("applies");
     }
+    // Broker 2 is meant to lead 40 partitions, broker 3 another.
+    let assigned = |first: i32| Assignment::new([first, 1].map(BrokerId).to_vec());
+    let partitions = (0..=40).map(|number| assigned(if number == 40 { 3 } else { 2 })).collect();
+    let topic = TopicRecord { id: tp(0).topic, name: "topic".to_owned(), partitions, overrides: BTreeMap::new() };
+    apply(&mut image, &Record::new(vec![Change::CreateTopic(topic)])).expect("applies");
     image
 }
 
@@ -79,7 +89,7 @@ impl Net {
     fn new() -> Self {
         let side = |broker: i32| {
             let directory = Arc::new(Directory::new(image(broker)));
-            let core = Leaders::new(BrokerId(broker), Arc::clone(&directory));
+            let core = Leaders::new(BrokerId(broker), Arc::clone(&directory), Some(PATIENCE));
             let (transfers, told, elected) = Default::default();
             (broker, Side { core, directory, transfers, told, elected, timer: Instant::NEVER })
         };
@@ -268,7 +278,7 @@ fn what_was_over_while_nobody_listened_is_swept() {
     // Broker 1 starts again and leads nothing.
     let directory = Arc::new(Directory::new(image(1)));
     let side = net.sides.get_mut(&1).expect("broker 1");
-    (side.core, side.directory) = (Leaders::new(BrokerId(1), Arc::clone(&directory)), directory);
+    (side.core, side.directory) = (Leaders::new(BrokerId(1), Arc::clone(&directory), Some(PATIENCE)), directory);
     net.join(1, 3);
     net.settle();
     assert_eq!(net.leader(3, 0), None);
@@ -387,4 +397,76 @@ fn tables_agree_when_sessions_hold() {
             }
         }
     }
+}
+
+/// Has broker `at` look at its partitions at these moments, in milliseconds, and delivers what it says.
+fn look(net: &mut Net, at: i32, moments: impl IntoIterator<Item = u64>) {
+    for ms in moments {
+        net.step_at(ms, at, LeadersEvent::Timer);
+        net.settle();
+    }
+}
+
+#[test]
+fn a_preferred_leader_asks_once_it_has_been_in_sync_for_a_while() {
+    let mut net = Net::joined();
+    net.view(1, 0, (5, Some(1)), &[1]);
+    net.settle();
+    look(&mut net, 2, (1..=10).map(|seconds| seconds * 1_000));
+    assert!(net.sides[&1].transfers.is_empty(), "broker 2 has not caught up");
+    net.view(1, 0, (5, Some(1)), &[1, 2]);
+    net.settle();
+    look(&mut net, 2, (11..=16).map(|seconds| seconds * 1_000));
+    assert!(net.sides[&1].transfers.is_empty(), "in sync for five seconds");
+    look(&mut net, 2, [17_000]);
+    assert_eq!(net.sides[&1].transfers, [(tp(0), peer(2).key)]);
+    net.view(2, 0, (6, Some(2)), &[1, 2]);
+    net.view(1, 0, (6, Some(2)), &[]);
+    net.settle();
+    look(&mut net, 2, (18..=30).map(|seconds| seconds * 1_000));
+    assert_eq!(net.sides[&1].transfers.len(), 1, "it leads");
+}
+
+#[test]
+fn the_while_begins_again_when_the_preferred_leader_falls_behind() {
+    let mut net = Net::joined();
+    net.view(1, 0, (5, Some(1)), &[1, 2]);
+    net.settle();
+    look(&mut net, 2, (1..=5).map(|seconds| seconds * 1_000));
+    net.view(1, 0, (5, Some(1)), &[1]);
+    net.settle();
+    look(&mut net, 2, [6_000]);
+    net.view(1, 0, (5, Some(1)), &[1, 2]);
+    net.settle();
+    look(&mut net, 2, (7..=12).map(|seconds| seconds * 1_000));
+    assert!(net.sides[&1].transfers.is_empty());
+    look(&mut net, 2, [13_000]);
+    assert_eq!(net.sides[&1].transfers.len(), 1);
+}
+
+#[test]
+fn a_few_partitions_are_asked_for_at_once_and_none_while_others_catch_up() {
+    let mut net = Net::joined();
+    for number in 0..40 {
+        net.view(1, number, (5, Some(1)), if number == 39 { &[1] } else { &[1, 2] });
+    }
+    net.settle();
+    look(&mut net, 2, (1..=20).map(|seconds| seconds * 1_000));
+    assert!(net.sides[&1].transfers.is_empty(), "one of the forty catches up");
+    net.view(1, 39, (5, Some(1)), &[1, 2]);
+    net.settle();
+    look(&mut net, 2, [21_000]);
+    assert_eq!(net.sides[&1].transfers.len(), 16);
+    assert!(net.sides[&3].transfers.is_empty() && net.sides[&4].transfers.is_empty());
+}
+
+#[test]
+fn nobody_else_asks() {
+    let mut net = Net::joined();
+    net.view(4, 40, (5, Some(4)), &[1, 2, 4]);
+    net.settle();
+    for at in 1..=4 {
+        look(&mut net, at, (1..=20).map(|seconds| seconds * 1_000));
+    }
+    assert!(net.sides[&4].transfers.is_empty(), "broker 1 has a replica too, and broker 3 is not in sync");
 }

@@ -123,7 +123,7 @@ impl Process {
         (sync_all_above, segment_divisor, room_bytes, timing): (usize, u64, usize, Settings),
     ) -> Self {
         let Stores { data_dir, qstate, journal, store, remembered, peers, me } = stores;
-        let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory));
+        let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory), shared.settings.leader_patience);
         let upkeep = Upkeep::new(shared.settings.scrub_bytes_per_second);
         let room = Arc::new(Room::new(peers.status().map(|(broker, _)| broker), room_bytes));
         Self {

@@ -87,7 +87,7 @@ impl World {
             Ok(process) if !off => {
                 let (number, incarnation) = (self.starts, process.incarnation());
                 machine.watermarks = Watermarks::default();
-                machine.process = Some(process);
+                machine.process = Some(Box::new(process));
                 let broker = machine.broker;
                 self.trace.line(self.micros(), format_args!("start {number} incarnation {incarnation}"));
                 let result = self.epochs.started(broker, incarnation);

@@ -31,7 +31,7 @@ pub(super) struct Machine {
     pub(super) is_replaced: bool,
     /// There is no power: nobody answers a dial.
     pub(super) off: bool,
-    pub(super) process: Option<Process>,
+    pub(super) process: Option<Box<Process>>,
     /// While the process is paused: what waits for it.
     pub(super) paused: Option<Vec<Happening>>,
     /// Number of the machine's run.
@@ -87,7 +87,7 @@ impl Machine {
 
     /// Number of the process that runs; 0 for none.
     pub(super) fn number(&self) -> u64 {
-        self.process.as_ref().map_or(0, Process::number)
+        self.process.as_deref().map_or(0, Process::number)
     }
 
     /// Whether the power has gone off within a call on the disk.
@@ -110,6 +110,6 @@ impl Machine {
 
     /// Whether it serves and knows what it has to.
     pub(super) fn is_ready(&self) -> bool {
-        self.process.as_ref().is_some_and(Process::is_ready)
+        self.process.as_deref().is_some_and(Process::is_ready)
     }
 }

@@ -88,7 +88,7 @@ impl World {
     pub(super) fn rotten(&self) -> Option<String> {
         self.brokers.iter().find_map(|machine| {
             machine.rotten.iter().find_map(|partition| {
-                let view = machine.process.as_ref()?.view(*partition)?;
+                let view = machine.process.as_deref()?.view(*partition)?;
                 let why = read_all(view).err()?;
                 Some(format!("{partition} on {} is rotten: {why}", machine.broker))
             })

@@ -154,7 +154,7 @@ impl World {
 
     /// The partition as clients name it, if it is one of those that live through the run.
     pub(super) fn part(&self, at: usize, partition: TopicPartition) -> Option<Part> {
-        let image = self.brokers[at].process.as_ref()?.image();
+        let image = self.brokers[at].process.as_deref()?.image();
         let topic = image.topic_by_id(partition.topic)?;
         let part = Part::new(&topic.name, partition.partition);
         self.history.parts.contains_key(&part).then_some(part)

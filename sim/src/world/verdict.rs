@@ -52,7 +52,7 @@ impl World {
         }
         // An operator restarts a broker that has lost a disk operation: nothing else brings it back.
         for at in 0..self.brokers.len() {
-            let hurt = self.brokers[at].process.as_ref().is_some_and(crate::broker::Process::is_hurt);
+            let hurt = self.brokers[at].process.as_deref().is_some_and(crate::broker::Process::is_hurt);
             if hurt && !self.damaged_only(at) && self.fault_dice.chance(10) {
                 self.crash(at, false);
             }
@@ -77,10 +77,9 @@ impl World {
     fn founded(&self) -> bool {
         let topics = &self.options.topics;
         let has = |image: &Image| topics.iter().all(|topic| image.topic(topic.name).is_some());
-        let ready = self
-            .brokers
-            .iter()
-            .all(|machine| machine.is_ready() && machine.process.as_ref().is_some_and(|process| has(&process.image())));
+        let ready = self.brokers.iter().all(|machine| {
+            machine.is_ready() && machine.process.as_deref().is_some_and(|process| has(&process.image()))
+        });
         ready && self.history.churned.len() >= topics.len()
     }
 
@@ -88,7 +87,7 @@ impl World {
     pub(super) fn leaders(&self) -> BTreeMap<Part, Arc<PartitionView>> {
         let mut leaders: BTreeMap<Part, Arc<PartitionView>> = BTreeMap::new();
         for (at, machine) in self.brokers.iter().enumerate() {
-            for view in machine.process.iter().flat_map(crate::broker::Process::views) {
+            for view in machine.process.as_deref().into_iter().flat_map(crate::broker::Process::views) {
                 let (Some(part), Some(epoch)) = (self.part(at, view.partition), view.leader_epoch()) else { continue };
                 if leaders.get(&part).and_then(|known| known.leader_epoch()).is_none_or(|known| known < epoch) {
                     leaders.insert(part, Arc::clone(view));
@@ -129,7 +128,7 @@ impl World {
 
     /// Every broker has applied the same metadata.
     fn agrees(&self) -> bool {
-        let mut images = self.brokers.iter().filter_map(|machine| Some(machine.process.as_ref()?.image()));
+        let mut images = self.brokers.iter().filter_map(|machine| Some(machine.process.as_deref()?.image()));
         let Some(first) = images.next() else { return true };
         images.all(|image| (image.epoch(), image.hash()) == (first.epoch(), first.hash()))
     }

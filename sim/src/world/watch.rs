@@ -127,7 +127,7 @@ impl World {
         let part = self.names.get(&partition).cloned();
         let machine = &self.brokers[at];
         let raft = |process: &Process| process.consensus(partition).map(|raft| (raft.status(), raft.latest()));
-        let Some((status, latest)) = machine.process.as_ref().and_then(raft) else { return };
+        let Some((status, latest)) = machine.process.as_deref().and_then(raft) else { return };
         let Some(mirror) = machine.mirrors.get(&partition) else { return };
         let ghost = self.ghosts.entry(partition).or_default();
         let elected = election::check(ghost, status.epoch, machine.number());
@@ -196,7 +196,7 @@ impl World {
         let leaders = self.leaders();
         let whole = |part: &Part| self.history.parts.get(part).is_some_and(|known| !known.damaged);
         let behind = |part: &Part, leader: &PartitionView| {
-            let processes = self.brokers.iter().filter_map(|machine| machine.process.as_ref());
+            let processes = self.brokers.iter().filter_map(|machine| machine.process.as_deref());
             let members = processes.filter(|process| process.is_member(leader.partition));
             let views = members.filter_map(|process| process.view(leader.partition));
             let same = |view: &Arc<PartitionView>| {
@@ -213,7 +213,7 @@ impl World {
         let name = self.names.iter().find(|(_, name)| *name == part).map(|(partition, _)| *partition);
         let Some(partition) = name else { return "not known".to_owned() };
         let status = |process: &Process| process.consensus(partition).map(Raft::status);
-        let one = |machine: &Machine| format!("{}: {:?}", machine.broker, machine.process.as_ref().and_then(status));
+        let one = |machine: &Machine| format!("{}: {:?}", machine.broker, machine.process.as_deref().and_then(status));
         self.brokers.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -17,6 +17,9 @@ use crate::disk::{Disk, DiskError, FileRef};
 
 /// Most jobs in one group; what waits beyond comes next.
 const MAX_GROUP: usize = 16_384;
+/// How far the durable notes of flushed offsets may trail behind the flushes. A flush of the store beside each group would
+/// double what an acknowledgement costs the disk, and spare a start after a power loss the checking of so much of the log.
+const NOTES_TRAIL: Duration = Duration::from_millis(10);
 /// Most files waiting for helper threads; the group's own thread flushes those beyond.
 const MAX_TASKS: usize = 1024;
 
@@ -36,6 +39,20 @@ pub(super) struct GroupCommit {
     pub(super) helpers: Helpers,
     /// Up to this many files are flushed one by one.
     pub(super) sync_all_above: usize,
+    pub(super) trail: Trail,
+}
+
+/// When the store was last asked to make its notes durable.
+#[derive(Debug, Default)]
+pub(super) struct Trail(Option<Instant>);
+
+impl Trail {
+    /// Whether it is to be asked again, which it then is.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.0.is_none_or(|asked| now.duration_since(asked) >= NOTES_TRAIL);
+        self.0 = if due { Some(now) } else { self.0 };
+        due
+    }
 }
 
 impl GroupCommit {
@@ -57,12 +74,14 @@ impl GroupCommit {
     }
 
     fn commit(&mut self, group: Vec<(Box<FlushJob>, u64)>) {
-        // What the previous groups noted in the write-ahead store becomes durable beside this group's data.
-        self.store.ask_for_commit();
+        let start = Instant::now();
+        if self.trail.is_due(start) {
+            // What the previous groups noted in the write-ahead store becomes durable beside this group's data.
+            self.store.ask_for_commit();
+        }
         let mut files: Vec<FileRef> = group.iter().flat_map(|(job, _)| job.work.files.iter().cloned()).collect();
         files.sort_unstable_by_key(|file| Arc::as_ptr(file).addr());
         files.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        let start = Instant::now();
         let result = self.flush(&files);
         StorageStats::add(&self.stats.flush_micros, usize::try_from(start.elapsed().as_micros()).unwrap_or(usize::MAX));
         StorageStats::add(&self.stats.groups, 1);
@@ -153,5 +172,19 @@ impl Helpers {
             outcome = outcome.and(result);
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_flushed_beside_the_first_group_and_then_once_in_a_while() {
+        let (mut trail, begin) = (Trail::default(), Instant::now());
+        assert!(trail.is_due(begin));
+        assert!(!trail.is_due(begin + NOTES_TRAIL / 2));
+        assert!(trail.is_due(begin + NOTES_TRAIL));
+        assert!(!trail.is_due(begin + NOTES_TRAIL + NOTES_TRAIL / 2));
     }
 }

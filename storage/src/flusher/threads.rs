@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 
-use super::group::{FlushMessage, GroupCommit, Helpers};
+use super::group::{FlushMessage, GroupCommit, Helpers, Trail};
 use super::handle::{Gate, IoMessage, Shared, StorageHandle};
 use super::stats::StorageStats;
 use super::store::{PutMessage, Store};
@@ -76,7 +76,15 @@ impl StorageThreads {
         let (queue, store) = (flush_queue, Arc::clone(&books));
         // A sync of everything that reports no failure would acknowledge what was never written.
         let sync_all_above = if disk.sync_all_reports() { options.sync_all_above } else { usize::MAX };
-        let group = GroupCommit { queue, disk, store, stats: Arc::clone(&stats), helpers, sync_all_above };
+        let group = GroupCommit {
+            queue,
+            disk,
+            store,
+            stats: Arc::clone(&stats),
+            helpers,
+            sync_all_above,
+            trail: Trail::default(),
+        };
         // The group commit is joined first: its end is what ends the helpers.
         flush.insert(0, spawn("flush-0", move || group.run())?);
 

@@ -71,7 +71,7 @@ impl Fleet {
         let side = |at: usize| {
             let directory = Arc::new(Directory::new(image(at)));
             directory.publish(cluster.view(at));
-            let core = Leaders::new(id(at), Arc::clone(&directory));
+            let core = Leaders::new(id(at), Arc::clone(&directory), None);
             Side { core, directory, seen: u64::MAX, timer: Instant::NEVER, runs: true }
         };
         let sides = (0..3).map(side).collect();
