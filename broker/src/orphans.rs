@@ -1,19 +1,25 @@
-//! What deletions have left behind because the process ended in the middle of them: found and forgotten before
+//! What deletions and moves have left behind because the process ended in the middle of them: found and forgotten before
 //! anything is served, removed while the broker serves.
 //!
 //! A deletion is durable in the metadata first, then the write-ahead store forgets the partition, then its directory
 //! goes. So of a topic that the replayed metadata does not know, both the memory and the directory may go. Metadata that
-//! cannot be replayed fail the start before anything here runs.
+//! cannot be replayed fail the start before anything here runs. What has moved to other brokers goes as well, unless what is
+//! known here still says that it counts: then it runs until it does not ([`Orphans::left_behind`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use millrace_metadata::Image;
+use millrace_node::metadata_store::{Part, part};
+use millrace_node::replica::Promises;
+use millrace_raft::ReplicaKey;
 use millrace_storage::{
     Disk, DiskError, QRecord, QState, StorageHandle, StorageJob, TOPICS_DIR, parse_partition_dir, partition_dir,
 };
 use millrace_types::TopicPartition;
+
+use crate::actor::supervisor::Remembered;
 
 /// Partitions of topics that do not exist any more.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,6 +28,11 @@ pub(crate) struct Orphans {
     remembered: Vec<TopicPartition>,
     /// Those with a directory.
     directories: Vec<TopicPartition>,
+    /// Partitions that this broker shall have nothing of, where what is left here counts no more, with what stays of its
+    /// promises.
+    retired: Vec<(TopicPartition, Promises)>,
+    /// Partitions of which something else is here than this broker shall have, and may count.
+    left: Vec<(TopicPartition, Part)>,
 }
 
 impl Orphans {
@@ -29,7 +40,7 @@ impl Orphans {
     ///
     /// # Errors
     /// The directory of the partitions cannot be listed.
-    pub(crate) fn find(disk: &dyn Disk, image: &Image, qstate: &QState) -> Result<Self, DiskError> {
+    pub(crate) fn find(disk: &dyn Disk, image: &Image, qstate: &QState, me: ReplicaKey) -> Result<Self, DiskError> {
         if image.cluster_id().is_empty() {
             // A journal without a single entry says nothing about what there was.
             return Ok(Self::default());
@@ -46,23 +57,76 @@ impl Orphans {
             }
         }
         let is_orphan = |partition: &TopicPartition| image.topic_by_id(partition.topic).is_none();
-        Ok(Self {
+        let mut orphans = Self {
             remembered: qstate.partitions().map(|(partition, _)| partition).filter(is_orphan).collect(),
-            directories: found.into_iter().filter(is_orphan).collect(),
-        })
+            directories: found.iter().copied().filter(is_orphan).collect(),
+            ..Self::default()
+        };
+        let remembered = qstate.partitions().map(|(partition, _)| partition);
+        let known: BTreeSet<TopicPartition> = remembered.chain(found.iter().copied()).collect();
+        for partition in known.into_iter().filter(|partition| !is_orphan(partition)) {
+            let promises = qstate.partition(partition).map(Promises::from).unwrap_or_default();
+            orphans.look_at(partition, promises, found.contains(&partition), image, me);
+        }
+        Ok(orphans)
     }
 
-    /// Makes the write-ahead store forget them, durably: a memory without its data would be taken for a loss.
+    /// Compares what is here of a partition with what the image names here.
+    fn look_at(
+        &mut self,
+        partition: TopicPartition,
+        promises: Promises,
+        has_directory: bool,
+        image: &Image,
+        me: ReplicaKey,
+    ) {
+        let named = part(image, partition, me.broker);
+        let is_here = match promises.part(me) {
+            Some(part) => Some(part),
+            None => has_directory.then_some(Part::Replica),
+        };
+        match is_here {
+            None => {}
+            Some(is_here) if Some(is_here) == named => {}
+            Some(_) if promises.are_outside(me) => self.retired.push((partition, promises)),
+            Some(is_here) => self.left.push((partition, is_here)),
+        }
+    }
+
+    /// What runs until it may go, beside or instead of what this broker shall have.
+    pub(crate) fn left_behind(&self) -> Vec<(TopicPartition, Part)> {
+        self.left.clone()
+    }
+
+    /// Makes the write-ahead store forget them, durably: a memory without its data would be taken for a loss. Of what has moved
+    /// away its word in elections stays, and its data goes before anything is served: the partition may come back.
     ///
     /// # Errors
-    /// The store cannot be written; no directory may be removed then.
-    pub(crate) fn forget(&self, qstate: &mut QState) -> Result<(), DiskError> {
-        if self.remembered.is_empty() {
-            return Ok(());
+    /// The store cannot be written: no directory may be removed then. Or the data of what has moved away cannot be removed: a
+    /// replica that came back would take it for its own.
+    pub(crate) fn forget(
+        &self,
+        disk: &dyn Disk,
+        qstate: &mut QState,
+        remembered: &mut BTreeMap<TopicPartition, Remembered>,
+    ) -> Result<(), DiskError> {
+        let forgotten = self.remembered.iter().map(|tp| QRecord::Forget { tp: *tp });
+        let retired = self.retired.iter().flat_map(|(tp, promises)| promises.retired().retirement(*tp));
+        let records: Vec<QRecord> = forgotten.chain(retired).collect();
+        if !records.is_empty() {
+            qstate.put(&records)?;
+            qstate.flush()?;
         }
-        let records: Vec<QRecord> = self.remembered.iter().map(|tp| QRecord::Forget { tp: *tp }).collect();
-        qstate.put(&records)?;
-        qstate.flush()
+        for (partition, promises) in &self.retired {
+            match disk.remove_dir_all(&partition_dir(*partition)) {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => tracing::info!(%partition, "removed what a move left behind"),
+            }
+            let known = Remembered { promises: promises.retired(), ..Remembered::default() };
+            remembered.insert(*partition, known);
+        }
+        remembered.retain(|partition, _| qstate.partition(*partition).is_some());
+        Ok(())
     }
 
     /// Has the directories removed by a storage thread; what cannot be removed is found again by the next start.

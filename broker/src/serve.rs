@@ -18,11 +18,12 @@ use millrace_metadata::{Broker, BrokerRole, Local};
 use millrace_node::metadata_store::{MetadataStore, StoreOptions};
 use millrace_node::replica::Promises;
 use millrace_node::{Directory, Settings};
+use millrace_raft::ReplicaKey;
 use millrace_storage::{
     DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, PartitionState, QSTATE_DIR,
     QState, StorageOptions, StorageThreads,
 };
-use millrace_types::{DirectoryId, TopicPartition};
+use millrace_types::{BrokerId, DirectoryId, TopicPartition};
 
 use crate::actor::journal_thread::JournalThread;
 use crate::actor::supervisor::{Remembered, Supervisor};
@@ -98,9 +99,10 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let bound: Vec<ListenerAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
 
     let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
-    let orphans = Orphans::find(&*disk, store.image(), &qstate)?;
-    orphans.forget(&mut qstate)?;
-    remembered.retain(|partition, _| qstate.partition(*partition).is_some());
+    let me = ReplicaKey { broker: node_id(&config), directory: data_dir.identity().directory_id };
+    let orphans = Orphans::find(&*disk, store.image(), &qstate, me)?;
+    orphans.forget(&*disk, &mut qstate, &mut remembered)?;
+    let store = store.with_left_behind(orphans.left_behind());
     let incarnation = qstate.boot().current.incarnation;
     let log_dir = absolute(&config.data_dir).display().to_string();
     let settings = Arc::new(Settings::new(&config.broker, incarnation, log_dir));
@@ -199,7 +201,7 @@ fn metadata(
     disk.sync_dir(Path::new(""))?;
     let (journal, records, report) = Journal::open(disk, Path::new(METADATA_DIR), "metadata", options)?;
     tracing::debug!(records = records.len(), ?report, "metadata journal");
-    let id = millrace_types::BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX));
+    let id = node_id(config);
     let told = config.members.as_ref().and_then(|members| members.brokers.get(&id));
     let role = told.map_or(BrokerRole::Data, |told| told.role.of_log());
     let broker = Broker {
@@ -218,6 +220,10 @@ fn metadata(
         seed: random::uuid().as_u128(),
     };
     Ok((MetadataStore::new(options, &records)?, journal))
+}
+
+fn node_id(config: &Config) -> BrokerId {
+    BrokerId(i32::try_from(config.broker.number("node.id")).unwrap_or(i32::MAX))
 }
 
 fn absolute(path: &Path) -> PathBuf {

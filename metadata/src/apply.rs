@@ -14,6 +14,7 @@ use crate::entry::{Change, Entry, EntryError, NewAssignments, TopicRecord};
 use crate::identity::Acceptor;
 use crate::image::Image;
 use crate::name::is_internal;
+use crate::reassignment::{TargetReached, TopicTargets};
 use crate::topic::{Assignment, Topic};
 
 /// Why an entry does not fit the state it is applied to.
@@ -47,6 +48,9 @@ pub enum ApplyError {
         /// Its replicas.
         replicas: Vec<BrokerId>,
     },
+    /// The partition is not there, or does not go to the target that is said to be reached.
+    #[error("partition {1} of {0} has no such reassignment")]
+    NoReassignment(TopicId, i32),
     /// The entry cannot be encoded for the hash chain.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -106,6 +110,8 @@ pub(crate) fn apply_change(image: &mut Image, change: &Change) -> Result<(), App
         }
         Change::CreateTopic(record) => create_topic(image, record),
         Change::CreatePartitions(added) => create_partitions(image, added),
+        Change::SetTarget(targets) => set_target(image, targets),
+        Change::TargetDone(reached) => target_done(image, reached),
         Change::DeleteTopic { id } => delete_topic(image, *id),
         Change::SetTopicConfig { id, overrides } => set_topic_config(image, *id, overrides),
         Change::SetBrokerConfig { broker, overrides } => {
@@ -185,6 +191,34 @@ fn create_partitions(image: &mut Image, added: &NewAssignments) -> Result<(), Ap
     Ok(())
 }
 
+fn set_target(image: &mut Image, TopicTargets { id, targets }: &TopicTargets) -> Result<(), ApplyError> {
+    let mut topic = find(image, *id)?;
+    let epoch = image.epoch + 1;
+    for target in targets {
+        let number = usize::try_from(target.partition).unwrap_or(usize::MAX);
+        let known = topic.partitions.get_mut(number).ok_or(ApplyError::NoReassignment(*id, target.partition))?;
+        let registered = known.hosts().filter_map(|id| image.broker(id)).map(|broker| broker.directory);
+        *known = known.retargeted(target, epoch, registered.collect());
+    }
+    check_replicas(image, *id, &topic.partitions)?;
+    image.put(topic);
+    Ok(())
+}
+
+fn target_done(image: &mut Image, reached: &TargetReached) -> Result<(), ApplyError> {
+    let TargetReached { id, partition, epoch, directories } = reached;
+    let mut topic = find(image, *id)?;
+    let known = usize::try_from(*partition).ok().and_then(|number| topic.partitions.get_mut(number));
+    let is_meant = |known: &&mut Assignment| {
+        let hosts = known.target_hosts().count();
+        known.reassignment.as_ref().is_some_and(|one| one.epoch == *epoch) && directories.len() == hosts
+    };
+    let known = known.filter(is_meant).ok_or(ApplyError::NoReassignment(*id, *partition))?;
+    *known = known.completed(directories.clone());
+    image.put(topic);
+    Ok(())
+}
+
 fn delete_topic(image: &mut Image, id: TopicId) -> Result<(), ApplyError> {
     image.remove(id).map(drop).ok_or(ApplyError::NoTopic(id))
 }
@@ -230,8 +264,12 @@ fn check_replicas(image: &Image, topic: TopicId, partitions: &[Assignment]) -> R
         let hosts: Vec<BrokerId> = assignment.hosts().collect();
         let twice = hosts.iter().enumerate().any(|(at, id)| hosts[..at].contains(id));
         let named = directories.is_empty() || directories.len() == hosts.len();
-        if replicas.is_empty() || twice || !named || hosts.iter().any(|id| image.broker(*id).is_none()) {
-            return Err(ApplyError::Replicas { topic, number, replicas: hosts });
+        let target: Vec<BrokerId> = assignment.target_hosts().collect();
+        let target_twice = target.iter().enumerate().any(|(at, id)| target[..at].contains(id));
+        let empty = replicas.is_empty() || assignment.target_replicas().is_empty();
+        let unknown = assignment.concerned().any(|id| image.broker(id).is_none());
+        if empty || twice || target_twice || !named || unknown {
+            return Err(ApplyError::Replicas { topic, number, replicas: assignment.concerned().collect() });
         }
     }
     Ok(())

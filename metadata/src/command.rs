@@ -1,6 +1,6 @@
 //! What can be asked of the metadata: one type per admin operation.
 
-use millrace_types::{BrokerId, TopicId};
+use millrace_types::{BrokerId, DirectoryId, TopicId};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
@@ -24,6 +24,10 @@ pub enum Command {
         /// Its name; only names for which [`crate::is_internal`] holds are accepted.
         name: String,
     },
+    /// Move replicas, or stop moving them (KIP-455); each partition is accepted or refused on its own.
+    AlterReassignments(AlterReassignments),
+    /// The members of a partition are what its target names: its leader's broker asks for this.
+    FinishReassignment(FinishReassignment),
     /// Let others decide the entries of the log from here on.
     SetAcceptors {
         /// The acceptors: registered brokers with the directories they have registered.
@@ -98,6 +102,39 @@ pub struct NewPartitions {
     pub count: i32,
     /// Replicas of the added partitions in order, when the client chooses them.
     pub assignments: Option<Vec<Vec<BrokerId>>>,
+}
+
+/// Replicas to move.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterReassignments {
+    /// The partitions, in the order of the request.
+    pub partitions: Vec<ReassignPartition>,
+    /// Whether a partition may get another number of replicas (KIP-860).
+    pub allow_factor_change: bool,
+}
+
+/// Where the replicas of one partition shall be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReassignPartition {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The brokers, the preferred leader first; `None` to stop, and to go back to where they were.
+    pub replicas: Option<Vec<BrokerId>>,
+}
+
+/// A partition that has reached its target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishReassignment {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: i32,
+    /// The metadata epoch that has set the target.
+    pub epoch: u64,
+    /// Who votes, under which data directory.
+    pub voters: Vec<(BrokerId, DirectoryId)>,
 }
 
 /// Configuration to change.

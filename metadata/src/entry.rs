@@ -14,6 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::broker::Broker;
 use crate::identity::{Acceptor, Proposal};
+use crate::reassignment::{TargetReached, TopicTargets};
 use crate::topic::Assignment;
 
 /// The changes of one metadata epoch.
@@ -48,6 +49,10 @@ pub enum Change {
     CreateTopic(TopicRecord),
     /// Partitions were added to a topic, numbered on from the ones it has.
     CreatePartitions(NewAssignments),
+    /// Replicas of a topic's partitions shall be elsewhere.
+    SetTarget(TopicTargets),
+    /// A partition's replicas are where they shall be.
+    TargetDone(TargetReached),
     /// A topic went.
     DeleteTopic {
         /// The topic.
@@ -188,8 +193,12 @@ const GENESIS_WITH_ACCEPTORS: u16 = 2;
 /// place records where none may be.
 const WITH_WITNESS: u16 = 3;
 
+/// The version of a change that tells of replicas which are being moved: who passes over them would delete what still
+/// counts.
+const WITH_REASSIGNMENT: u16 = 4;
+
 /// The newest version this release reads.
-const READS: u16 = 3;
+const READS: u16 = 4;
 
 impl Entry {
     /// The entry of these changes.
@@ -245,6 +254,8 @@ impl Change {
             Self::BrokerStarts(starts) => ("BrokerStarts", to_raw_value(starts)?),
             Self::CreateTopic(topic) => ("CreateTopic", to_raw_value(topic)?),
             Self::CreatePartitions(added) => ("CreatePartitions", to_raw_value(added)?),
+            Self::SetTarget(targets) => ("SetTarget", to_raw_value(targets)?),
+            Self::TargetDone(reached) => ("TargetDone", to_raw_value(reached)?),
             Self::DeleteTopic { id } => ("DeleteTopic", to_raw_value(&DeleteTopicBody { id: *id })?),
             Self::SetTopicConfig { id, overrides } => {
                 let body = TopicConfigBody { id: *id, overrides: overrides.clone() };
@@ -261,6 +272,7 @@ impl Change {
         };
         let version = match self {
             Self::Genesis { acceptors, .. } if !acceptors.is_empty() => GENESIS_WITH_ACCEPTORS,
+            _ if self.assignments().iter().any(|one| one.reassignment.is_some()) => WITH_REASSIGNMENT,
             _ if self.tells_of_witness() => WITH_WITNESS,
             _ => VERSION,
         };
@@ -272,11 +284,17 @@ impl Change {
     fn tells_of_witness(&self) -> bool {
         match self {
             Self::RegisterBroker(broker) => !broker.holds_data(),
+            Self::SetTarget(TopicTargets { targets, .. }) => targets.iter().any(|target| target.witness.is_some()),
+            _ => self.assignments().iter().any(|assignment| assignment.witness.is_some()),
+        }
+    }
+
+    /// The assignments that the change tells of.
+    fn assignments(&self) -> &[Assignment] {
+        match self {
             Self::CreateTopic(TopicRecord { partitions, .. })
-            | Self::CreatePartitions(NewAssignments { partitions, .. }) => {
-                partitions.iter().any(|assignment| assignment.witness.is_some())
-            }
-            _ => false,
+            | Self::CreatePartitions(NewAssignments { partitions, .. }) => partitions,
+            _ => &[],
         }
     }
 
@@ -301,6 +319,8 @@ impl Change {
             "BrokerStarts" => Self::BrokerStarts(read(&body)?),
             "CreateTopic" => Self::CreateTopic(read(&body)?),
             "CreatePartitions" => Self::CreatePartitions(read(&body)?),
+            "SetTarget" => Self::SetTarget(read(&body)?),
+            "TargetDone" => Self::TargetDone(read(&body)?),
             "DeleteTopic" => Self::DeleteTopic { id: read::<DeleteTopicBody>(&body)?.id },
             "SetTopicConfig" => {
                 let TopicConfigBody { id, overrides } = read(&body)?;
@@ -320,7 +340,7 @@ impl Change {
     }
 }
 
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 13] = [
     "Genesis",
     "Proposed",
     "SetAcceptors",
@@ -328,6 +348,8 @@ const KINDS: [&str; 11] = [
     "BrokerStarts",
     "CreateTopic",
     "CreatePartitions",
+    "SetTarget",
+    "TargetDone",
     "DeleteTopic",
     "SetTopicConfig",
     "SetBrokerConfig",
@@ -342,6 +364,7 @@ fn read<T: DeserializeOwned>(body: &RawValue) -> Result<T, EntryError> {
 mod tests {
     use super::*;
     use crate::identity::Proposer;
+    use crate::reassignment::PartitionTarget;
     use millrace_types::DirectoryId;
     use uuid::Uuid;
 
@@ -351,6 +374,9 @@ mod tests {
         let partitions = vec![Assignment::new(vec![BrokerId(1), BrokerId(2)])];
         let witnessed = vec![Assignment { witness: Some(BrokerId(3)), ..partitions[0].clone() }];
         let witness = crate::Broker { role: crate::BrokerRole::Witness, ..crate::image::tests::broker(3) };
+        let target = |witness| PartitionTarget { partition: 0, replicas: vec![BrokerId(4)], witness };
+        let directories = vec![DirectoryId::from_u128(1); 2];
+        let moving = vec![partitions[0].retargeted(&target(None), 9, directories.clone())];
         let by = Proposer { broker: BrokerId(1), directory: DirectoryId::from_u128(7), incarnation: 2 };
         let acceptor = by.acceptor();
         vec![
@@ -369,6 +395,10 @@ mod tests {
             }),
             Change::CreatePartitions(NewAssignments { id, partitions }),
             Change::CreatePartitions(NewAssignments { id, partitions: witnessed }),
+            Change::CreatePartitions(NewAssignments { id, partitions: moving }),
+            Change::SetTarget(TopicTargets { id, targets: vec![target(None)] }),
+            Change::SetTarget(TopicTargets { id, targets: vec![target(Some(BrokerId(1)))] }),
+            Change::TargetDone(TargetReached { id, partition: 1, epoch: 5, directories }),
             Change::SetTopicConfig { id, overrides: overrides.clone() },
             Change::SetBrokerConfig { broker: Some(BrokerId(1)), overrides: overrides.clone() },
             Change::SetBrokerConfig { broker: None, overrides: overrides.clone() },
@@ -395,13 +425,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_does_not_know_reassignments_refuses_what_tells_of_them() {
+        for change in every_change() {
+            let envelope = change.envelope().unwrap();
+            let told = envelope.body.get().contains("reassignment");
+            assert_eq!(envelope.min_reader == WITH_REASSIGNMENT, told, "{}", envelope.body.get());
+        }
+    }
+
+    #[test]
     fn what_a_later_release_requires_is_refused_by_name() {
-        let unknown = br#"[{"kind":"SetTarget","version":3,"minReader":1,"body":{}}]"#;
+        let unknown = br#"[{"kind":"Decommission","version":3,"minReader":1,"body":{}}]"#;
         let error = Entry::decode(unknown).unwrap_err();
-        assert!(matches!(error, EntryError::UnknownKind { ref kind, version: 3 } if kind == "SetTarget"), "{error}");
-        let newer = br#"[{"kind":"DeleteTopic","version":9,"minReader":4,"body":{}}]"#;
+        assert!(matches!(error, EntryError::UnknownKind { ref kind, version: 3 } if kind == "Decommission"), "{error}");
+        let newer = br#"[{"kind":"DeleteTopic","version":9,"minReader":5,"body":{}}]"#;
         let error = Entry::decode(newer).unwrap_err();
-        assert!(matches!(error, EntryError::TooNew { min_reader: 4, supported: 3, .. }), "{error}");
+        assert!(matches!(error, EntryError::TooNew { min_reader: 5, supported: 4, .. }), "{error}");
     }
 
     #[test]

@@ -264,8 +264,11 @@ impl Image {
                 if assignment.replicas.is_empty() {
                     return Err(format!("partition {name}-{number} has no replica"));
                 }
-                if let Some(stranger) = assignment.hosts().find(|id| !self.brokers.contains_key(id)) {
+                if let Some(stranger) = assignment.concerned().find(|id| !self.brokers.contains_key(id)) {
                     return Err(format!("partition {name}-{number} is on the unknown broker {stranger}"));
+                }
+                if assignment.target_witness().is_some_and(|id| assignment.has_replica(id)) {
+                    return Err(format!("partition {name}-{number} shall have its witness where it has a replica"));
                 }
             }
         }

@@ -24,6 +24,7 @@ mod named;
 mod outcome;
 mod placement;
 mod plan;
+mod reassignment;
 mod record;
 mod shards;
 mod topic;
@@ -33,8 +34,8 @@ pub use apply::{ApplyError, apply, apply_encoded};
 pub use broker::{Broker, BrokerRole, Endpoint};
 pub use chain::ChainHash;
 pub use command::{
-    Command, ConfigOperation, ConfigOperationKind, ConfigResource, CreatePartitions, CreateTopics, DeleteTopics,
-    NewPartitions, NewTopic, ResourceChange, SetConfigs, TopicRef,
+    AlterReassignments, Command, ConfigOperation, ConfigOperationKind, ConfigResource, CreatePartitions, CreateTopics,
+    DeleteTopics, FinishReassignment, NewPartitions, NewTopic, ReassignPartition, ResourceChange, SetConfigs, TopicRef,
 };
 pub use entry::{Change, Entry, EntryError, NewAssignments, TopicRecord};
 pub use identity::{Acceptor, Proposal, Proposer};
@@ -43,6 +44,7 @@ pub use name::{CONSUMER_OFFSETS, check_topic_name, is_internal, is_reserved};
 pub use outcome::{CommandResult, CreatedTopic, DeletedTopic, ItemError, Outcome};
 pub use placement::{Placement, place};
 pub use plan::{Planned, plan};
+pub use reassignment::{PartitionTarget, Reassignment, TargetReached, TopicTargets};
 pub use record::{Replay, ReplayError, entry_record, snapshot_records};
 pub use topic::{Assignment, Topic};
 pub use topic_ids::TopicIds;

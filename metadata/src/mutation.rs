@@ -1,4 +1,4 @@
-//! Rules of the placement that a test can break on purpose, to prove that the tests would notice.
+//! Rules of the placement and of the metadata's commands that a test can break on purpose, to prove that the tests would notice.
 
 /// A rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Mutation {
     WitnessInAnyRack,
     /// All witnesses stand on the first broker that there is for them.
     WitnessOnFirst,
+    /// A target is taken for reached although an earlier one was (consensus rules, 8.3).
+    BelieveLateTarget,
 }
 
 millrace_types::mutation_switch!(Mutation);

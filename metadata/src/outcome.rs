@@ -18,6 +18,10 @@ pub enum CommandResult {
     CreatedPartitions(Vec<(String, Outcome<()>)>),
     /// Of `SetConfigs`: one item per resource, in the order of the request.
     SetConfigs(Vec<(ConfigResource, Outcome<()>)>),
+    /// Of `AlterReassignments`: one outcome per partition, in the order of the request.
+    AlteredReassignments(Vec<Outcome<()>>),
+    /// Of `FinishReassignment`: the target is the assignment.
+    FinishedReassignment,
     /// Of `RegisterBroker`.
     Registered,
     /// Of `SetAcceptors`.

@@ -80,10 +80,16 @@ impl<'a> Witnesses<'a> {
     /// Replicas on these brokers, with a witness beside an even number of them: half of the voters could else be lost to
     /// the loss of one broker. `turn` spreads witnesses over the brokers; a rack that has no replica is preferred.
     pub(crate) fn beside(&self, replicas: Vec<BrokerId>, turn: usize) -> Assignment {
+        let witness = self.choose(&replicas, &replicas, turn);
+        Assignment { witness, ..Assignment::new(replicas) }
+    }
+
+    /// The witness beside these replicas, if there shall be one, on none of the brokers that are `taken`.
+    pub(crate) fn choose(&self, replicas: &[BrokerId], taken: &[BrokerId], turn: usize) -> Option<BrokerId> {
         let racks: Vec<Option<&str>> =
             replicas.iter().filter_map(|id| self.image.broker(*id)).map(|broker| broker.rack.as_deref()).collect();
         let choose = |brokers: &[Racked<'_>]| {
-            let is_free = |(id, _): &&Racked<'_>| !replicas.contains(id) || broken(Mutation::WitnessOnReplica);
+            let is_free = |(id, _): &&Racked<'_>| !taken.contains(id) || broken(Mutation::WitnessOnReplica);
             let free: Vec<&Racked<'_>> = brokers.iter().filter(is_free).collect();
             let is_apart = |(_, rack): &Racked<'_>| rack.is_none() || !racks.contains(rack);
             let apart: Vec<&Racked<'_>> =
@@ -94,8 +100,7 @@ impl<'a> Witnesses<'a> {
         };
         let is_even = replicas.len().is_multiple_of(2) || broken(Mutation::WitnessBesideOdd);
         let wants = is_even && !broken(Mutation::NoWitness);
-        let witness = wants.then(|| choose(&self.dedicated).or_else(|| choose(&self.others))).flatten();
-        Assignment { witness, ..Assignment::new(replicas) }
+        wants.then(|| choose(&self.dedicated).or_else(|| choose(&self.others))).flatten()
     }
 }
 

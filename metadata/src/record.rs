@@ -238,7 +238,7 @@ fn snapshot_changes(image: &Image) -> impl Iterator<Item = Change> {
 fn approximate_size(change: &Change) -> usize {
     match change {
         Change::CreateTopic(topic) => {
-            let replicas: usize = topic.partitions.iter().map(|partition| 2 + 4 * partition.replicas.len()).sum();
+            let replicas: usize = topic.partitions.iter().map(|partition| 2 + 4 * partition.concerned().count()).sum();
             let overrides: usize = topic.overrides.values().map(|value| 64 + value.len()).sum();
             256 + topic.name.len() + replicas + overrides
         }

@@ -7,6 +7,7 @@ use millrace_types::{BrokerId, DirectoryId, TopicId, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use crate::config::TopicSettings;
+use crate::reassignment::Reassignment;
 
 /// One topic of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +34,15 @@ pub struct Assignment {
     pub replicas: Vec<BrokerId>,
     /// The broker that votes beside an even number of replicas and holds no record; none of them.
     pub witness: Option<BrokerId>,
-    /// The data directory of each broker, the witness behind the replicas, when the partition was created: these are its
-    /// first voters. A broker whose disk was wiped since comes back with another directory, and is none of them. Empty with
-    /// a single replica.
+    /// The data directory of each broker, the witness behind the replicas, when the partition was created or its last
+    /// reassignment was done: these are its first voters. A broker whose disk was wiped since comes back with another
+    /// directory, and is none of them. Empty with a single replica that is not being moved.
     pub directories: Vec<DirectoryId>,
+    /// Where the replicas are being moved to; until they are there, `replicas` and `witness` are where they have been.
+    pub reassignment: Option<Reassignment>,
 }
 
-/// An assignment as it is written: entries name brokers alone, snapshots their directories as well.
+/// An assignment as it is written: entries name brokers alone, snapshots their directories as well, and what is under way.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum AssignmentForm {
@@ -50,6 +53,8 @@ enum AssignmentForm {
         witness: Option<BrokerId>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         directories: Vec<DirectoryId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reassignment: Option<Reassignment>,
     },
 }
 
@@ -57,18 +62,20 @@ impl From<AssignmentForm> for Assignment {
     fn from(form: AssignmentForm) -> Self {
         match form {
             AssignmentForm::Brokers(replicas) => Self::new(replicas),
-            AssignmentForm::Voters { replicas, witness, directories } => Self { replicas, witness, directories },
+            AssignmentForm::Voters { replicas, witness, directories, reassignment } => {
+                Self { replicas, witness, directories, reassignment }
+            }
         }
     }
 }
 
 impl From<Assignment> for AssignmentForm {
     fn from(assignment: Assignment) -> Self {
-        let Assignment { replicas, witness, directories } = assignment;
-        if directories.is_empty() && witness.is_none() {
+        let Assignment { replicas, witness, directories, reassignment } = assignment;
+        if directories.is_empty() && witness.is_none() && reassignment.is_none() {
             Self::Brokers(replicas)
         } else {
-            Self::Voters { replicas, witness, directories }
+            Self::Voters { replicas, witness, directories, reassignment }
         }
     }
 }
@@ -77,7 +84,7 @@ impl Assignment {
     /// Replicas on these brokers, of which it is not said yet in which directories.
     #[must_use]
     pub const fn new(replicas: Vec<BrokerId>) -> Self {
-        Self { replicas, witness: None, directories: Vec::new() }
+        Self { replicas, witness: None, directories: Vec::new(), reassignment: None }
     }
 
     /// Every broker that votes at first: those of the replicas, and the witness.
@@ -106,14 +113,14 @@ impl Topic {
         i16::try_from(count).unwrap_or(i16::MAX)
     }
 
-    /// The partitions that have a replica on `broker`, in order of their numbers.
+    /// The partitions that have a replica on `broker`, or may have while they are moved, in order of their numbers.
     pub fn partitions_on(&self, broker: BrokerId) -> impl Iterator<Item = TopicPartition> + '_ {
-        self.partitions_where(move |assignment| assignment.replicas.contains(&broker))
+        self.partitions_where(move |assignment| assignment.has_replica(broker))
     }
 
-    /// The partitions that have their witness on `broker`, in order of their numbers.
+    /// The partitions that have their witness on `broker`, or may have, in order of their numbers.
     pub fn witnessed_on(&self, broker: BrokerId) -> impl Iterator<Item = TopicPartition> + '_ {
-        self.partitions_where(move |assignment| assignment.witness == Some(broker))
+        self.partitions_where(move |assignment| assignment.has_witness(broker))
     }
 
     fn partitions_where(&self, is_meant: impl Fn(&Assignment) -> bool) -> impl Iterator<Item = TopicPartition> {

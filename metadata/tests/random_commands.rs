@@ -1,9 +1,10 @@
 //! Random commands: the invariants of the image hold after each, and the journal replays to the same image.
 
 use millrace_metadata::{
-    Broker, BrokerRole, Command, CommandResult, ConfigOperation, ConfigOperationKind, ConfigResource, CreatePartitions,
-    CreateTopics, DeleteTopics, Endpoint, Entry, Image, Local, NewPartitions, NewTopic, Replay, ResourceChange,
-    SetConfigs, TopicIds, TopicRef, apply, entry_record, plan, snapshot_records,
+    AlterReassignments, Broker, BrokerRole, Command, CommandResult, ConfigOperation, ConfigOperationKind,
+    ConfigResource, CreatePartitions, CreateTopics, DeleteTopics, Endpoint, Entry, FinishReassignment, Image, Local,
+    NewPartitions, NewTopic, ReassignPartition, Replay, ResourceChange, SetConfigs, TopicIds, TopicRef, apply,
+    entry_record, plan, snapshot_records,
 };
 use millrace_metadata::{CONSUMER_OFFSETS, Change};
 use millrace_types::{BrokerId, DirectoryId};
@@ -82,6 +83,12 @@ fn command() -> impl Strategy<Value = Command> {
     let validate = proptest::bool::weighted(0.1);
     let grow = (name(), -1..9_i32, proptest::option::weighted(0.3, vec(replicas(), 0..3)))
         .prop_map(|(name, count, assignments)| NewPartitions { name, count, assignments });
+    let replicas = proptest::option::weighted(0.8, vec((1..4_i32).prop_map(BrokerId), 1..3));
+    let reassign = (name(), 0..2_i32, replicas).prop_map(|(topic, partition, replicas)| ReassignPartition {
+        topic,
+        partition,
+        replicas,
+    });
     prop_oneof![
         4 => (vec(new_topic(), 0..4), validate)
             .prop_map(|(topics, validate_only)| Command::CreateTopics(CreateTopics { topics, validate_only })),
@@ -95,11 +102,23 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => (1..4_i32, 1..3_u64).prop_map(|(id, incarnation)| Command::RegisterBroker(broker(id, incarnation))),
         1 => name().prop_map(|name| Command::EnsureInternalTopic { name }),
+        3 => (vec(reassign, 0..3), any::<bool>()).prop_map(|(partitions, allow_factor_change)| {
+            Command::AlterReassignments(AlterReassignments { partitions, allow_factor_change })
+        }),
     ]
 }
 
 fn local() -> Local {
     Local { broker: Some(BrokerId(1)), ..Local::default() }
+}
+
+/// What the leader of some partition that has reached its target says.
+fn reached(image: &Image) -> Option<Command> {
+    let topic = image.topics().find(|topic| topic.is_reassigned())?;
+    let (partition, known) = (0..).zip(&topic.partitions).find(|(_, known)| known.reassignment.is_some())?;
+    let epoch = known.reassignment.as_ref()?.epoch;
+    let voters = known.target_hosts().map(|id| Some((id, image.broker(id)?.directory))).collect::<Option<_>>()?;
+    Some(Command::FinishReassignment(FinishReassignment { topic: topic.id, partition, epoch, voters }))
 }
 
 /// The number of items a command was given and the number of results must fit: every distinct item is answered.
@@ -109,7 +128,9 @@ fn answered(result: &CommandResult, items: usize) -> bool {
         CommandResult::DeletedTopics(results) => results.len(),
         CommandResult::CreatedPartitions(results) => results.len(),
         CommandResult::SetConfigs(results) => return results.len() == items,
+        CommandResult::AlteredReassignments(results) => return results.len() == items,
         CommandResult::Registered
+        | CommandResult::FinishedReassignment
         | CommandResult::AcceptorsSet
         | CommandResult::InternalTopic { .. }
         | CommandResult::Failed(_) => return true,
@@ -137,8 +158,15 @@ proptest! {
                 Command::DeleteTopics(request) => request.topics.len(),
                 Command::CreatePartitions(request) => request.topics.len(),
                 Command::SetConfigs(request) => request.resources.len(),
-                Command::RegisterBroker(_) | Command::EnsureInternalTopic { .. } | Command::SetAcceptors { .. } => 1,
+                Command::AlterReassignments(request) => request.partitions.len(),
+                Command::RegisterBroker(_)
+                | Command::EnsureInternalTopic { .. }
+                | Command::FinishReassignment(_)
+                | Command::SetAcceptors { .. } => 1,
             };
+            // Every second reassignment is done at once.
+            let command = reached(&image).filter(|_| number % 2 == 1).unwrap_or(command);
+            let items = if matches!(command, Command::FinishReassignment(_)) { 1 } else { items };
             let planned = plan(&image, &mut ids, command.clone());
             prop_assert!(answered(&planned.result, items), "{command:?}: {:?}", planned.result);
             if let Some(entry) = planned.entry {

@@ -59,10 +59,12 @@ pub enum Change {
 }
 
 impl Configuration {
-    /// What every replica of a new partition begins with.
+    /// What every replica of a new partition begins with. Without voters it is what a replica knows that nobody has told yet:
+    /// older than any other, and it never asks for votes.
     #[must_use]
     pub const fn first(voters: Vec<Voter>) -> Self {
-        Self { id: ConfigurationId { generation: 0, epoch: 0, version: 1 }, voters, learners: Vec::new() }
+        let version = if voters.is_empty() { 0 } else { 1 };
+        Self { id: ConfigurationId { generation: 0, epoch: 0, version }, voters, learners: Vec::new() }
     }
 
     /// Whether `key` is the only voter.

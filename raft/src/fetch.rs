@@ -20,11 +20,14 @@ impl Raft {
             let response = self.response(from, &request, FetchBody::NotLeader);
             return self.send(from.key, Message::FetchResponse(response), out);
         };
+        let counts = leader.counts(from.key, request.configuration);
         let progress = leader.progress.entry(from.key).or_insert_with(|| Progress::new(from.incarnation));
         progress.configuration = request.configuration;
         progress.log_start = request.log_start;
         progress.unfit = request.unfit;
-        progress.acknowledge(epoch, request.acknowledged, request.recovering);
+        if counts {
+            progress.acknowledge(epoch, request.acknowledged, request.recovering);
+        }
         (progress.parked, progress.has_fetched) = (Some(request), true);
     }
 

@@ -76,6 +76,7 @@ impl Raft {
     fn fits(&self, change: Change) -> bool {
         match change {
             Change::AddLearner(_) | Change::RemoveLearner(_) => true,
+            Change::AddVoter(_) if broken(Mutation::PromoteBehind) => true,
             Change::AddVoter(voter) if voter.role == VoterRole::Data => {
                 let commit = self.as_leader().and_then(|leader| leader.commit);
                 self.match_of(voter.key).is_some_and(|matched| Some(matched) >= commit)
@@ -117,6 +118,7 @@ impl Raft {
         let forced = configuration.id.generation > self.configuration.id.generation;
         out.push(Effect::Configured(configuration.clone()));
         let is_new = !configuration.members().eq(self.configuration.members());
+        self.note_members(&configuration);
         self.configuration = configuration;
         if forced && self.as_leader().is_some() {
             self.become_unattached(None);
@@ -126,6 +128,22 @@ impl Raft {
         {
             // New members learn who leads.
             leader.announce_at = millrace_types::Instant::ZERO;
+        }
+    }
+
+    /// What those hold that leave, or join, is unknown: one that comes back may have thrown away its log in between, and its
+    /// process need not have started again.
+    fn note_members(&mut self, next: &Configuration) {
+        let before: Vec<ReplicaKey> = self.configuration.members().collect();
+        let Some(leader) = self.as_leader_mut() else { return };
+        for joins in next.members().filter(|key| !before.contains(key)) {
+            leader.joined.insert(joins, next.id);
+            if let Some(progress) = leader.progress.get_mut(&joins).filter(|_| !broken(Mutation::CountBeforeJoining)) {
+                progress.matched = None;
+            }
+        }
+        for leaves in before.iter().filter(|key| next.members().all(|member| member != **key)) {
+            leader.joined.remove(leaves);
         }
     }
 

@@ -74,6 +74,10 @@ pub enum Mutation {
     ChangeBeforeEpoch,
     /// R15: a change does not wait for what is committed to be so among the present voters.
     ChangeBeforeCommit,
+    /// R15: what a replica acknowledged before it became a member counts.
+    CountBeforeJoining,
+    /// R15: a learner gets a vote before it has caught up.
+    PromoteBehind,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
     /// R16: a candidate does not ask for pre-votes.
@@ -132,6 +136,8 @@ impl Mutation {
         Self::ChangeBeforeConfiguration,
         Self::ChangeBeforeEpoch,
         Self::ChangeBeforeCommit,
+        Self::CountBeforeJoining,
+        Self::PromoteBehind,
         Self::PreVoteAgainstLeader,
         Self::NoPreVote,
         Self::NoCheckQuorum,

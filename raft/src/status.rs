@@ -88,6 +88,12 @@ impl Raft {
         self.epoch
     }
 
+    /// Whom the replica voted for in that epoch.
+    #[must_use]
+    pub const fn voted_for(&self) -> Option<ReplicaKey> {
+        self.voted_for
+    }
+
     /// The role.
     #[must_use]
     pub const fn role(&self) -> RoleKind {
@@ -116,6 +122,23 @@ impl Raft {
     #[must_use]
     pub const fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// Whether the newest configuration known here names the replica neither as a voter nor as a learner, or, of a witness, not
+    /// as a witness: what it has acknowledged counts no more. One that is becoming durable is waited for.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        let me = self.me.key;
+        let inside = |known: &Configuration| {
+            if self.witness { known.is_witness(me) } else { known.members().any(|member| member == me) }
+        };
+        self.adopting.is_none() && !inside(&self.configuration)
+    }
+
+    /// Whether frames of the replica come, or it is this one.
+    #[must_use]
+    pub fn hears(&self, key: ReplicaKey) -> bool {
+        self.is_heard(key)
     }
 
     /// The high watermark.

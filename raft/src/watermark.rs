@@ -17,6 +17,10 @@ impl Raft {
             return;
         }
         let Some(leader) = self.as_leader_mut() else { return };
+        let known = leader.progress.get(&from.key).map(|progress| progress.configuration);
+        if known.is_none_or(|known| !leader.counts(from.key, known)) {
+            return;
+        }
         if let Some(progress) = leader.progress.get_mut(&from.key) {
             progress.acknowledge(epoch, ack.acknowledged, ack.recovering);
         }

@@ -14,11 +14,12 @@ use super::mail::Mail;
 use super::timers::Fire;
 use crate::metrics::figure;
 
-/// Starts the coordinator that keeps its state in the partition of `view`, on the calling thread's arbiter.
-pub(super) fn start(local: &Rc<Local>, view: &Arc<PartitionView>) {
+/// Starts the coordinator that keeps its state in the partition of `view`, on the calling thread's arbiter; whether it did. One
+/// of an earlier replica of the partition ends first.
+pub(super) fn start(local: &Rc<Local>, view: &Arc<PartitionView>) -> bool {
     let partition = view.partition.partition;
     if local.groups.borrow().contains_key(&partition) {
-        return;
+        return false;
     }
     let core = GroupCoordinator::new(Arc::clone(view), &local.shared.node.settings, crate::random::seed());
     let mail = Rc::new(Mail::new(local.timers.slot(), || GroupEvent::Timer));
@@ -27,6 +28,14 @@ pub(super) fn start(local: &Rc<Local>, view: &Arc<PartitionView>) {
     let ports =
         GroupPorts { partition, local: Rc::clone(local), stopped: false, shown: GroupCoordinatorStats::default() };
     Host::start(core, ports, mail, Rc::clone(local));
+    true
+}
+
+/// Stops the coordinator of a partition whose replica goes.
+pub(super) fn stop(local: &Local, partition: i32) {
+    if let Some(mail) = local.groups.borrow().get(&partition) {
+        mail.push(GroupEvent::Stop);
+    }
 }
 
 /// Stops the coordinators of the arbiter; `countdown` is dropped when all have stopped.

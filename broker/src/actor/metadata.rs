@@ -7,6 +7,7 @@ use millrace_node::Answer;
 use millrace_node::metadata_store::{MetadataEffect, MetadataEvent, MetadataStore};
 use millrace_node::peer::{Plane, PlaneMessage};
 use millrace_node::peers::PeersEvent;
+use millrace_node::replica::Promises;
 
 use super::arbiter::Local;
 use super::host::{After, Host, Ports};
@@ -63,8 +64,12 @@ impl MetadataPorts {
 
 impl Ports<MetadataStore> for MetadataPorts {
     fn took(&mut self, event: &MetadataEvent) {
-        if let MetadataEvent::Persisted { .. } = event {
-            self.writing = self.writing.saturating_sub(1);
+        match event {
+            MetadataEvent::Persisted { .. } => self.writing = self.writing.saturating_sub(1),
+            MetadataEvent::ReplicaRetired { partition, promises } => {
+                self.supervisor.retired(*partition, Promises::clone(promises));
+            }
+            _ => {}
         }
     }
 
@@ -93,6 +98,9 @@ impl Ports<MetadataStore> for MetadataPorts {
             MetadataEffect::Registered { start } => node.producer_ids.begin(start),
             MetadataEffect::CreateReplica { partition, config, voters } => {
                 self.created.push(Create { partition, config, voters });
+            }
+            MetadataEffect::RetireReplica { partition, retire } => {
+                supervisor::order(&self.local, partition, Order::RetireReplica(partition, retire));
             }
             MetadataEffect::RetargetReplica { partition } => {
                 supervisor::order(&self.local, partition, Order::RetargetReplica(partition));

@@ -69,6 +69,8 @@ pub(crate) enum Order {
     Metadata(Box<MetadataEvent>),
     /// Stop a replica or a witness, and remove what there is of it.
     DeleteReplica(TopicPartition),
+    /// Tell a replica or a witness that the broker shall have none any more, or shall have one after all.
+    RetireReplica(TopicPartition, bool),
     /// Tell a replica which voters its partition shall have.
     RetargetReplica(TopicPartition),
     /// Give a replica other settings.
@@ -192,6 +194,13 @@ pub(crate) enum Completion {
         token: u64,
         /// What came of it.
         result: Result<(), DiskError>,
+    },
+    /// A replica or a witness that has retired is gone with its data.
+    Retired {
+        /// The partition.
+        partition: TopicPartition,
+        /// What stays of its promises.
+        promises: Box<Promises>,
     },
     /// Logs of replicas that were created.
     Opened(Vec<(TopicPartition, Result<Box<OpenedLog>, LogError>)>),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::group::GroupEvent;
-use millrace_node::metadata_store::target;
+use millrace_node::metadata_store::{MetadataEvent, Part, part, target};
 use millrace_node::peers::PeersEvent;
-use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
+use millrace_node::replica::{Promises, Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, Replication, log_config};
-use millrace_raft::Configuration;
+use millrace_raft::{Configuration, ReplicaKey};
 use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
 use millrace_types::{ErrorCode, TopicPartition};
 
@@ -18,7 +18,7 @@ use super::countdown::Countdown;
 use super::group_coordinator;
 use super::host::{After, Host, Ports};
 use super::mail::Mail;
-use super::parcel::{OpenedLog, Order, Parcel};
+use super::parcel::{Completion, OpenedLog, Order, Parcel};
 use super::timers::Fire;
 
 /// Starts the replica of an opened log on the calling thread's arbiter.
@@ -64,6 +64,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
     retarget(local, partition, &mail);
+    retire_unless(local, partition, Part::Replica, &mail);
     let ports = ReplicaPorts {
         partition,
         local: Rc::clone(local),
@@ -83,6 +84,28 @@ pub(super) fn retarget(local: &Local, partition: TopicPartition, mail: &Mail<Rep
     let image = local.shared.node.directory.image();
     if let Some(topic) = image.topic_by_id(partition.topic) {
         mail.push(ReplicaEvent::Target(target(topic, partition.partition, &image)));
+    }
+}
+
+/// Tells a replica or a witness whether it goes when it is no member any more. Who leads is told along: it may be nobody that
+/// this one knows, and says who the members are.
+pub(super) fn retire(local: &Local, partition: TopicPartition, retire: bool, mail: &Mail<ReplicaEvent>) {
+    mail.push(ReplicaEvent::Retire(retire));
+    let directory = &local.shared.node.directory;
+    let leader = directory.leader(&partition).filter(|leader| retire && leader.broker != local.shared.me().key.broker);
+    if let Some(leader) = leader
+        && let Some(registered) = directory.image().broker(leader.broker)
+    {
+        let key = ReplicaKey { broker: leader.broker, directory: registered.directory };
+        mail.push(ReplicaEvent::Hint { leader: key, epoch: leader.epoch });
+    }
+}
+
+/// Has what starts here go again, unless the metadata name it.
+pub(super) fn retire_unless(local: &Local, partition: TopicPartition, is: Part, mail: &Mail<ReplicaEvent>) {
+    let image = local.shared.node.directory.image();
+    if part(&image, partition, local.shared.me().key.broker) != Some(is) {
+        retire(local, partition, true, mail);
     }
 }
 
@@ -165,8 +188,7 @@ impl ReplicaPorts {
 
     fn tell_coordinator(&mut self) {
         if !self.coordinates && self.view.leader_epoch().is_some() {
-            self.coordinates = true;
-            group_coordinator::start(&self.local, &self.view);
+            self.coordinates = group_coordinator::start(&self.local, &self.view);
         }
         if let Some(mail) = self.local.groups.borrow().get(&self.partition.partition) {
             mail.push(GroupEvent::View);
@@ -197,6 +219,9 @@ impl Ports<Replica> for ReplicaPorts {
                 let timer: Rc<dyn Fire> = Rc::<Mail<ReplicaEvent>>::clone(mail);
                 local.timers.set(&timer, at);
             }
+            ReplicaEffect::TargetReached { epoch, voters } => {
+                local.tell_metadata(MetadataEvent::TargetReached { partition, epoch, voters });
+            }
             ReplicaEffect::Stopped => self.stopped = true,
         }
     }
@@ -210,7 +235,7 @@ impl Ports<Replica> for ReplicaPorts {
             self.local.shared.starting.sub();
         }
         let deleted = self.local.deleting.borrow().contains(&self.partition);
-        if !deleted && !core.is_flushed() {
+        if !deleted && !core.is_retired() && !core.is_flushed() {
             self.local.shared.set_unflushed();
         }
         self.local.shared.node.directory.withdraw(&self.partition);
@@ -218,8 +243,13 @@ impl Ports<Replica> for ReplicaPorts {
         if self.has_peers {
             self.local.tell_peers(PeersEvent::Unhosted(self.partition));
         }
+        if self.keeps_groups && (deleted || core.is_retired()) {
+            group_coordinator::stop(&self.local, self.partition.partition);
+        }
         if deleted {
             remove(&self.local, self.partition);
+        } else if core.is_retired() {
+            forget(&self.local, self.partition, Promises::of_retired(core.consensus()));
         }
         self.local.drop_countdowns_if_done();
         After::Stop
@@ -255,4 +285,31 @@ pub(super) fn remove(local: &Rc<Local>, partition: TopicPartition) {
         }
     });
     local.storage.run(forget);
+}
+
+/// Leaves nothing of a replica or a witness that has retired but its word in elections, and removes its data, in this order: a
+/// memory without its data would be taken for a loss. The metadata store is told when that is done; where it fails, the next
+/// start finds what is left.
+pub(super) fn forget(local: &Rc<Local>, partition: TopicPartition, promises: Promises) {
+    let (disk, storage) = (Arc::clone(&local.shared.disk), local.shared.storage.clone());
+    let inbox = Arc::clone(local.shared.inbox(local.shared.placement.metadata()));
+    let job = StorageJob::new("forget a retired replica", move || {
+        let records = promises.retirement(partition);
+        let removal = move |result: Result<(), DiskError>| {
+            if let Err(error) = result {
+                return tracing::error!(%partition, %error, "a replica that has retired cannot be forgotten");
+            }
+            match disk.remove_dir_all(&partition_dir(partition)) {
+                Err(error) if !error.is_not_found() => {
+                    return tracing::error!(%partition, %error, "the data of a replica that has retired cannot be removed");
+                }
+                _ => tracing::debug!(%partition, "retired and removed"),
+            }
+            inbox.complete(Completion::Retired { partition, promises: Box::new(promises) });
+        };
+        if let Err(error) = storage.put(records, Box::new(removal)) {
+            tracing::warn!(%partition, %error, "the data of a replica that has retired stays until the next start");
+        }
+    });
+    local.storage.run(job);
 }

@@ -77,6 +77,11 @@ impl Router {
                     mail.push(MetadataEvent::Persisted { token, result });
                 }
             }
+            Completion::Retired { partition, promises } => {
+                if let Some(mail) = local.metadata.get() {
+                    mail.push(MetadataEvent::ReplicaRetired { partition, promises });
+                }
+            }
             Completion::Opened(opened) => supervisor::opened(local, opened),
         }
     }
@@ -109,6 +114,11 @@ impl Router {
             }
             Order::Metadata(event) => local.tell_metadata(*event),
             Order::DeleteReplica(partition) => partition::delete(local, partition),
+            Order::RetireReplica(partition, retire) => {
+                if let Some(mail) = local.replica(&partition) {
+                    partition::retire(local, partition, retire, &mail);
+                }
+            }
             Order::RetargetReplica(partition) => {
                 if let Some(mail) = local.replica(&partition) {
                     partition::retarget(local, partition, &mail);

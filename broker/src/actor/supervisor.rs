@@ -42,7 +42,8 @@ pub(crate) struct Create {
 /// Starts and ends replicas.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    /// What the write-ahead store knew at the start of the process; taken out as the logs are opened.
+    /// What the write-ahead store knew at the start of the process, and what it has kept of replicas that have retired since;
+    /// taken out as the logs are opened.
     remembered: BTreeMap<TopicPartition, Remembered>,
 }
 
@@ -103,6 +104,11 @@ impl Supervisor {
     pub(crate) fn witness(&mut self, local: &Local, partition: TopicPartition, voters: Vec<Voter>) {
         let Remembered { promises, .. } = self.remembered.remove(&partition).unwrap_or_default();
         order(local, partition, Order::StartWitness(Box::new(NewWitness { partition, promises, voters })));
+    }
+
+    /// Takes what stays of a replica or a witness that has retired: one that begins here again begins with it.
+    pub(crate) fn retired(&mut self, partition: TopicPartition, promises: Promises) {
+        self.remembered.insert(partition, Remembered { promises, ..Remembered::default() });
     }
 
     /// Has a replica or a witness stopped and its data removed.

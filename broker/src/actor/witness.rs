@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use millrace_node::Answer;
+use millrace_node::metadata_store::Part;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, ReplicaEffect, ReplicaEvent};
 use millrace_node::witness::Witness;
@@ -49,6 +50,7 @@ pub(super) fn start(local: &Rc<Local>, witness: NewWitness) {
     local.shared.meters.witnesses.increment(1);
     local.tell_peers(PeersEvent::Hosted(partition));
     mail.push(ReplicaEvent::Start);
+    partition::retire_unless(local, partition, Part::Witness, &mail);
     let ports = WitnessPorts { partition, local: Rc::clone(local), stopped: false };
     Host::start(core, ports, mail, Rc::clone(local));
 }
@@ -79,11 +81,12 @@ impl Ports<Witness> for WitnessPorts {
             | ReplicaEffect::Upkeep(_)
             | ReplicaEffect::Run(_)
             | ReplicaEffect::Cut(_)
-            | ReplicaEffect::Warm { .. } => debug_assert!(false, "a witness has no log"),
+            | ReplicaEffect::TargetReached { .. }
+            | ReplicaEffect::Warm { .. } => debug_assert!(false, "a witness has no log, and never leads"),
         }
     }
 
-    fn end_turn(&mut self, _core: &Witness) -> After {
+    fn end_turn(&mut self, core: &Witness) -> After {
         if !self.stopped {
             return After::Wait;
         }
@@ -92,6 +95,8 @@ impl Ports<Witness> for WitnessPorts {
         self.local.tell_peers(PeersEvent::Unhosted(self.partition));
         if self.local.deleting.borrow().contains(&self.partition) {
             partition::remove(&self.local, self.partition);
+        } else if core.is_retired() {
+            partition::forget(&self.local, self.partition, Promises::of_retired(core.consensus()));
         }
         self.local.drop_countdowns_if_done();
         After::Stop

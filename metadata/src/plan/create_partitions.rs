@@ -46,6 +46,10 @@ fn add(image: &Image, request: &NewPartitions, total: &mut usize) -> Result<NewA
         let text = format!("The number of partitions of the internal topic '{}' cannot be changed.", topic.name);
         return Err(ItemError::new(ErrorCode::InvalidTopicException, text));
     }
+    if topic.is_reassigned() {
+        let text = format!("A partition reassignment is in progress for the topic '{}'.", topic.name);
+        return Err(ItemError::new(ErrorCode::ReassignmentInProgress, text));
+    }
     let additional = additional(topic, request.count)?;
     if total.saturating_add(additional) > MAX_PARTITIONS_PER_COMMAND {
         let text = "Excessively large number of partitions per request.";

@@ -11,6 +11,7 @@ mod delete_topics;
 mod edit;
 mod internal_topic;
 mod manual;
+mod reassignments;
 mod set_configs;
 mod topic_config;
 
@@ -67,6 +68,8 @@ pub fn plan(image: &Image, ids: &mut TopicIds, command: Command) -> Planned {
             let changes = if known { Vec::new() } else { vec![Change::RegisterBroker(broker)] };
             Planned::new(changes, CommandResult::Registered)
         }
+        Command::AlterReassignments(request) => reassignments::alter(image, &request),
+        Command::FinishReassignment(request) => reassignments::finish(image, &request),
         Command::SetAcceptors { acceptors } => acceptors::plan(image, acceptors),
         Command::EnsureInternalTopic { name } => internal_topic::plan(image, ids, &name),
     }

@@ -5,6 +5,7 @@ mod configs;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod reassignments;
 mod registration;
 
 use millrace_types::{BrokerId, ErrorCode};

@@ -120,7 +120,7 @@ fn elect(cx: &mut Context<'_>, topic: &Topic, number: i32, election: Election, d
             if leader.is_some() { ErrorCode::ElectionNotNeeded } else { ErrorCode::EligibleLeadersNotAvailable };
         return Outcome::Known(error);
     }
-    match (leader, assignment.replicas.first().copied()) {
+    match (leader, assignment.target_replicas().first().copied()) {
         (Some(leader), Some(preferred)) if leader.broker == preferred => Outcome::Known(ErrorCode::ElectionNotNeeded),
         (Some(leader), Some(to)) if leader.in_sync.contains(&to) && cx.directory.is_heard(to) => {
             Outcome::Asked(cx.call(Call::Elect { partition: at, to, deadline }))

@@ -72,7 +72,7 @@ fn find(cx: &Context<'_>, image: &Image, group: &str) -> Found {
     let topic = image.topic(CONSUMER_OFFSETS).ok_or_else(|| unavailable("__consumer_offsets does not exist"))?;
     let partition = groups::partition_of(image, group).map_err(|error| (error, error.message().to_owned()))?;
     let leader = cx.directory.leader(&TopicPartition::new(topic.id, partition));
-    let leader = match (leader, topic.assignment(partition).map(|assignment| &assignment.replicas[..])) {
+    let leader = match (leader, topic.assignment(partition).map(|assignment| assignment.target_replicas())) {
         (Some(leader), _) => leader.broker,
         // The only replica there is will lead, if anybody does; it says itself while it is not ready.
         (None, Some([only])) if cx.directory.is_heard(*only) => *only,

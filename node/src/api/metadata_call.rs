@@ -44,6 +44,8 @@ pub(super) fn error_of(result: CommandResult) -> ItemError {
         | CommandResult::DeletedTopics(_)
         | CommandResult::CreatedPartitions(_)
         | CommandResult::SetConfigs(_)
+        | CommandResult::AlteredReassignments(_)
+        | CommandResult::FinishedReassignment
         | CommandResult::Registered
         | CommandResult::AcceptorsSet
         | CommandResult::InternalTopic { .. } => {

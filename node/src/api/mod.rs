@@ -5,6 +5,7 @@
 //! requests; what a connection remembers is in its [`Session`](crate::connection::Session).
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 mod api_versions;
 mod authorized;

@@ -9,8 +9,8 @@ mod waiting;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, ProduceRequest};
-use millrace_metadata::Topic;
 use millrace_metadata::config::{Compression, TimestampType as TopicTimestampType};
+use millrace_metadata::{Assignment, Topic};
 use millrace_storage::{BatchHeader, BatchLimits, Codec, Levels, TimestampType, ValidBatches};
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
@@ -107,7 +107,9 @@ fn send(
 /// The replicas that must be in sync for acks=all: `min.insync.replicas`, but never more than the partition has. Kafka
 /// caps it in the same way since version 3.7, so that a larger value does not stop a topic of few replicas.
 fn min_in_sync(topic: &Topic, number: i32) -> usize {
-    let replicas = topic.assignment(number).map_or(0, |assignment| assignment.replicas.len());
+    // While replicas are moved there are at least as many as the fewer of before and after; the replica itself knows exactly.
+    let least = |one: &Assignment| one.replicas.len().min(one.target_replicas().len());
+    let replicas = topic.assignment(number).map_or(0, least);
     usize::try_from(topic.settings.min_insync_replicas).unwrap_or(usize::MAX).min(replicas)
 }
 

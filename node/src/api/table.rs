@@ -4,12 +4,12 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 
 use super::{
-    Context, Step, alter_configs, alter_replica_log_dirs, api_versions, create_partitions, create_topics,
-    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups,
-    describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat,
-    incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources, list_groups,
-    list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, sync_group,
+    Context, Step, alter_configs, alter_partition_reassignments, alter_replica_log_dirs, api_versions,
+    create_partitions, create_topics, delete_groups, delete_records, delete_topics, describe_cluster, describe_configs,
+    describe_groups, describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders, fetch,
+    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group,
+    list_config_resources, list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::wire::WireError;
 
@@ -42,6 +42,7 @@ pub const APIS: &[Api] = &[
     delete_groups::API,
     elect_leaders::API,
     incremental_alter_configs::API,
+    alter_partition_reassignments::API,
     list_partition_reassignments::API,
     offset_delete::API,
     describe_quorum::API,

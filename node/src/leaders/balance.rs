@@ -1,8 +1,9 @@
 //! The preferred leader comes back: each broker asks for the partitions that it is meant to lead.
 //!
-//! Whoever is first in a partition's assignment leads it, or else, once it has been in sync without leading for a while, asks who
-//! does to hand over. The goal is the same for everybody who knows the assignment, so nothing is negotiated and nobody decides for
-//! others (consensus rules, 4.4; what Kafka's controller does with `auto.leader.rebalance.enable`).
+//! Whoever is first in a partition's assignment, or in its target while it moves, leads it, or else, once it has been in sync
+//! without leading for a while, asks who does to hand over. The goal is the same for everybody who knows the assignment, so
+//! nothing is negotiated and nobody decides for others (consensus rules, 4.4; what Kafka's controller does with
+//! `auto.leader.rebalance.enable`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl Balance {
                     continue;
                 }
                 let assignment = topic.assignment(partition.partition);
-                if assignment.and_then(|assignment| assignment.replicas.first()) != Some(&self.me) {
+                if assignment.and_then(|assignment| assignment.target_replicas().first()) != Some(&self.me) {
                     continue;
                 }
                 let since = self.since.get(&partition).copied().unwrap_or(now);

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use millrace_metadata::{Command, CommandResult, Image, Proposer};
 use millrace_raft::Voter;
 use millrace_storage::{DiskError, LogConfig};
-use millrace_types::{BrokerId, Instant, TopicPartition};
+use millrace_types::{BrokerId, DirectoryId, Instant, TopicPartition};
 
 use crate::call::ReplyTo;
+use crate::replica::Promises;
+#[cfg(doc)]
+use crate::replica::ReplicaEvent;
 
 /// Everything that can happen to the metadata store.
 #[derive(Debug)]
@@ -45,6 +48,24 @@ pub enum MetadataEvent {
     ReplicaLed {
         /// The partition.
         partition: TopicPartition,
+    },
+    /// A replica that leads says that the target of its partition is reached, see
+    /// [`crate::replica::ReplicaEffect::TargetReached`].
+    TargetReached {
+        /// The partition.
+        partition: TopicPartition,
+        /// The metadata epoch that has set the target.
+        epoch: u64,
+        /// Who votes.
+        voters: Vec<(BrokerId, DirectoryId)>,
+    },
+    /// A replica or a witness that was to retire has, and its data is gone.
+    ReplicaRetired {
+        /// The partition.
+        partition: TopicPartition,
+        /// What stays of its promises: a replica that the partition gets here again begins with them. It is the host that
+        /// keeps them; the store does not look at them.
+        promises: Box<Promises>,
     },
     /// The time asked for by the latest `Timer` effect has come.
     Timer,
@@ -103,6 +124,16 @@ pub enum MetadataEffect {
         partition: TopicPartition,
         /// Who votes in it at first.
         voters: Vec<Voter>,
+    },
+    /// The broker shall have no replica and no witness of a partition any more, or shall have one after all: tell the one that
+    /// runs, as [`ReplicaEvent::Retire`]. When it has stopped for that, what it has promised is put in place of what is known of
+    /// it, its data is removed, and [`MetadataEvent::ReplicaRetired`] follows. One that starts where the image names none here
+    /// is told at once.
+    RetireReplica {
+        /// The partition.
+        partition: TopicPartition,
+        /// Whether it shall retire.
+        retire: bool,
     },
     /// Stop a replica or a witness, and remove its data.
     DeleteReplica {

@@ -6,6 +6,7 @@
 mod event;
 mod leaders;
 mod replicas;
+mod retiring;
 mod spread;
 mod store;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests;
 use std::time::Duration;
 
 pub use event::{MetadataEffect, MetadataEvent};
-pub use replicas::target;
+pub use replicas::{Part, part, target};
 pub use store::{MAX_QUEUED, MetadataStore, StoreOptions};
 
 /// How long an answer waits for the other brokers to have applied what it tells of.

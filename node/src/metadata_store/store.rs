@@ -9,13 +9,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::log::{Effect, Event, Log, LogOptions, Members, Message, Settings};
-use millrace_metadata::{Broker, Command, CommandResult, Entry, Image, Local, Proposer, Replay, ReplayError};
+use millrace_metadata::{
+    Broker, Command, CommandResult, Entry, FinishReassignment, Image, Local, Proposer, Replay, ReplayError,
+};
 use millrace_storage::DiskError;
 use millrace_types::{BrokerId, Instant, Now, TopicId, TopicPartition};
 
 use super::event::{MetadataEffect, MetadataEvent};
 use super::leaders::Awaited;
-use super::replicas;
+use super::replicas::{self, Part};
+use super::retiring::Retiring;
 use super::spread::Spread;
 use crate::call::ReplyTo;
 use crate::core::Core;
@@ -62,6 +65,10 @@ pub struct MetadataStore {
     awaited: Awaited,
     /// New replicas that have no leader yet, and for which nobody waits.
     fresh: BTreeSet<TopicPartition>,
+    /// What this broker has of partitions and shall not have any more.
+    retiring: Retiring,
+    /// The partitions of which it is proposed that they have reached their target, by ticket.
+    finishing: BTreeMap<u64, TopicPartition>,
     /// The time of the latest `Timer` effect.
     timer: Instant,
 }
@@ -91,8 +98,18 @@ impl MetadataStore {
             spread: Spread::default(),
             awaited: Awaited::default(),
             fresh: BTreeSet::new(),
+            retiring: Retiring::default(),
+            finishing: BTreeMap::new(),
             timer: Instant::NEVER,
         })
+    }
+
+    /// Says what the write-ahead store holds of partitions beside, or instead of, what the replayed image names here: it runs
+    /// until it may go.
+    #[must_use]
+    pub fn with_left_behind(mut self, left: impl IntoIterator<Item = (TopicPartition, Part)>) -> Self {
+        self.retiring = Retiring::left_behind(left);
+        self
     }
 
     /// The durable state.
@@ -147,7 +164,10 @@ impl MetadataStore {
     fn serve(&mut self, out: &mut Vec<MetadataEffect>) {
         out.push(MetadataEffect::Publish(Arc::clone(&self.image)));
         if !std::mem::replace(&mut self.serving, true) {
-            replicas::create_all(&self.image, self.broker, out);
+            let mut created = Vec::new();
+            replicas::create_all(&self.image, self.broker, &mut created);
+            self.retiring.start(&self.image, self.broker, out);
+            self.retiring.filter(&self.image, created, self.broker, out);
         }
     }
 
@@ -181,21 +201,51 @@ impl MetadataStore {
             Some(entries) => replicas::follow(&before, &self.image, entries, self.broker, &mut changes),
             None => replicas::follow_snapshot(&before, &self.image, self.broker, &mut changes),
         }
+        let mut allowed = Vec::new();
+        self.retiring.filter(&before, changes, self.broker, &mut allowed);
+        self.retiring.forget_deleted(&self.image, &mut allowed);
+        self.follow(allowed, out);
+    }
+
+    fn follow(&mut self, changes: Vec<MetadataEffect>, out: &mut Vec<MetadataEffect>) {
         for change in changes {
-            let deleted = match &change {
+            let gone = match &change {
                 MetadataEffect::CreateReplica { partition, .. } => {
                     self.fresh.insert(*partition);
                     None
                 }
-                MetadataEffect::DeleteReplica { partition } => Some(*partition),
+                MetadataEffect::DeleteReplica { partition }
+                | MetadataEffect::RetireReplica { partition, retire: true } => Some(*partition),
                 _ => None,
             };
             out.push(change);
             // Nobody waits any longer for the leader of a partition that is gone.
-            if let Some(partition) = deleted {
+            if let Some(partition) = gone {
                 self.led(partition, out);
             }
         }
+    }
+
+    /// What retired is gone: if the broker shall have something of the partition by now, it begins.
+    fn retired(&mut self, partition: TopicPartition, out: &mut Vec<MetadataEffect>) {
+        self.retiring.done(partition);
+        if let Some(part) = replicas::part(&self.image, partition, self.broker).filter(|_| self.serving) {
+            let mut created = Vec::new();
+            replicas::create_one(&self.image, partition, part, &mut created);
+            self.follow(created, out);
+        }
+    }
+
+    /// A leader here says that its partition is where it shall be: that is proposed, once at a time.
+    fn reached(&mut self, now: Now, request: FinishReassignment, out: &mut Vec<MetadataEffect>) {
+        let partition = TopicPartition::new(request.topic, request.partition);
+        if self.finishing.values().any(|known| *known == partition) {
+            return;
+        }
+        self.next_ticket += 1;
+        self.finishing.insert(self.next_ticket, partition);
+        let command = Command::FinishReassignment(request);
+        self.run(now, Event::Commit { ticket: self.next_ticket, command }, out);
     }
 
     fn note_registration(&mut self, out: &mut Vec<MetadataEffect>) {
@@ -220,6 +270,10 @@ impl MetadataStore {
     }
 
     fn answered(&mut self, now: Now, ticket: u64, epoch: u64, result: CommandResult, out: &mut Vec<MetadataEffect>) {
+        if let Some(partition) = self.finishing.remove(&ticket) {
+            // The leader says it again, as long as that is so.
+            tracing::debug!(%partition, ?result, "the target of a partition is reached");
+        }
         let Some(to) = self.asked.remove(&ticket) else { return };
         if matches!(result, CommandResult::Failed(_)) || epoch <= self.log.applied_everywhere() {
             self.await_leaders(now, to, result, out);
@@ -284,6 +338,8 @@ fn topics(image: &Image, result: &CommandResult) -> Vec<TopicId> {
         }
         CommandResult::InternalTopic { id, .. } => vec![*id],
         CommandResult::DeletedTopics(_)
+        | CommandResult::AlteredReassignments(_)
+        | CommandResult::FinishedReassignment
         | CommandResult::SetConfigs(_)
         | CommandResult::Registered
         | CommandResult::AcceptorsSet
@@ -308,6 +364,10 @@ impl Core for MetadataStore {
             MetadataEvent::BrokerUp(peer) => self.run(now, Event::SessionUp(peer), out),
             MetadataEvent::BrokerDown(broker) => self.run(now, Event::SessionDown(broker), out),
             MetadataEvent::ReplicaLed { partition } => self.led(partition, out),
+            MetadataEvent::TargetReached { partition: TopicPartition { topic, partition }, epoch, voters } => {
+                self.reached(now, FinishReassignment { topic, partition, epoch, voters }, out);
+            }
+            MetadataEvent::ReplicaRetired { partition, .. } => self.retired(partition, out),
             MetadataEvent::Timer => self.timer(now, out),
         }
         self.note_registration(out);

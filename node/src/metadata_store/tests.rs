@@ -128,6 +128,7 @@ impl Host {
             }
             MetadataEffect::Registered { start } => self.registered.push(start),
             MetadataEffect::RetargetReplica { .. } => panic!("no directory changes"),
+            MetadataEffect::RetireReplica { .. } => panic!("nothing moves"),
             MetadataEffect::CreateWitness { .. } => panic!("a single replica has no witness"),
             MetadataEffect::Answer { to, result } => {
                 self.order.push("answer");

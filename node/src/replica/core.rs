@@ -69,6 +69,10 @@ pub struct Replica {
     pub(super) lost: Option<Lost>,
     pub(super) upkeep: Upkeep,
     pub(super) target: Target,
+    /// Whether the replica stops as soon as it is no member any more.
+    pub(super) retires: bool,
+    /// Whether it stops, or has stopped, for that.
+    pub(super) retired: bool,
     /// A log start that is durable, and taken when the cut is done.
     pub(super) start_after_cut: Option<Offset>,
     /// The records of the fetch response that is being received.
@@ -138,6 +142,8 @@ impl Replica {
             lost: None,
             upkeep: Upkeep::default(),
             target: Target::default(),
+            retires: false,
+            retired: false,
             start_after_cut: None,
             incoming: None,
             refetch_after_put: false,
@@ -173,6 +179,13 @@ impl Replica {
     #[must_use]
     pub const fn consensus(&self) -> &Raft {
         &self.raft
+    }
+
+    /// Whether the replica has stopped, or stops, since its broker shall have none and it is no member any more: its data may
+    /// go, and [`Promises::of_retired`] stays.
+    #[must_use]
+    pub const fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// Whether everything in the log is durable. A host that stops leaves no clean marker behind a replica of which this
@@ -240,7 +253,8 @@ impl Core for Replica {
             ReplicaEvent::Refetch => self.tell_running(now, Event::Refetch, out),
             ReplicaEvent::Hint { leader, epoch } => self.tell_running(now, Event::Hint { leader, epoch }, out),
             ReplicaEvent::Transfer { to } => self.tell_running(now, Event::Transfer { to }, out),
-            ReplicaEvent::Target(voters) => self.target.set(voters),
+            ReplicaEvent::Target(target) => self.target.set(target),
+            ReplicaEvent::Retire(retires) => self.retires = retires,
             ReplicaEvent::Change(change) => self.tell_running(now, Event::Change(change), out),
             ReplicaEvent::Force(members) => self.tell_running(now, Event::Force(members), out),
             ReplicaEvent::Stop => self.stop(now, out),

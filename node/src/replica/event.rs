@@ -6,10 +6,25 @@ use millrace_storage::{
     CutDone, CutJob, DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, UpkeepJob, Upkept,
     WarmJob,
 };
-use millrace_types::{BrokerId, Instant, LeaderEpoch, Offset};
+use millrace_types::{BrokerId, DirectoryId, Instant, LeaderEpoch, Offset};
 
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
 use crate::settings::Replication;
+
+/// Who shall vote in a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetVoters {
+    /// The voters, under the directories that their brokers have registered; nobody while that is not known.
+    pub voters: Vec<Voter>,
+    /// While replicas are being moved: the metadata epoch that says so. The leader tells when they are there.
+    pub epoch: Option<u64>,
+}
+
+impl From<Vec<Voter>> for TargetVoters {
+    fn from(voters: Vec<Voter>) -> Self {
+        Self { voters, epoch: None }
+    }
+}
 
 /// Everything that can happen to a replica.
 #[derive(Debug)]
@@ -94,8 +109,11 @@ pub enum ReplicaEvent {
         /// To whom.
         to: ReplicaKey,
     },
-    /// These shall be the voters, under the directories that their brokers have registered.
-    Target(Vec<Voter>),
+    /// These shall be the voters.
+    Target(TargetVoters),
+    /// The broker shall have no replica of the partition any more, or shall have one after all: the replica stops for good when
+    /// the newest configuration that it knows does not name it. Then [`super::Replica::is_retired`] holds.
+    Retire(bool),
     /// Change the members by one step.
     Change(Change),
     /// The operator gives up a lost majority.
@@ -152,6 +170,14 @@ pub enum ReplicaEffect {
         /// Whether it is an answer to a follower that is far behind: more is there for it than it holds, and nobody waits
         /// for it.
         catch_up: bool,
+    },
+    /// The voters are those that they shall be, and a majority of them knows it: the metadata store is told, as
+    /// [`crate::metadata_store::MetadataEvent::TargetReached`]. It comes again until the target is another one.
+    TargetReached {
+        /// The metadata epoch that has set the target.
+        epoch: u64,
+        /// Who votes.
+        voters: Vec<(BrokerId, DirectoryId)>,
     },
     /// Wake the replica at this moment; replaces the timer asked for before.
     Timer(Instant),

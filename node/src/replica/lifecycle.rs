@@ -241,6 +241,16 @@ impl Replica {
         }
     }
 
+    /// Stops for good when the broker shall have no replica and nothing that this one has acknowledged counts any more.
+    pub(super) fn retire_if_outside(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        let lives = matches!(self.phase, Phase::Running | Phase::Failed);
+        if self.retires && lives && (self.raft.is_outside() || broken(Mutation::RetireInside)) {
+            tracing::info!(partition = %self.partition, "no member any more: the replica goes");
+            self.retired = true;
+            self.stop(now, out);
+        }
+    }
+
     /// Who could lead in this replica's place.
     pub(super) fn successor(&self) -> Option<millrace_raft::ReplicaKey> {
         self.raft.successors().into_iter().next()

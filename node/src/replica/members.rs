@@ -12,16 +12,16 @@ use millrace_types::{Instant, Now};
 
 use super::core::Phase;
 use super::mutation::{Mutation, broken};
-use super::{Replica, ReplicaEffect};
+use super::{Replica, ReplicaEffect, TargetVoters};
 
-/// How soon a step that did not fit the moment is tried again.
+/// How soon a step that did not fit the moment is tried again, and that the target is reached is told again.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The members that there shall be, and the step towards them.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// Who shall vote; nobody while that is not known.
-    voters: Vec<Voter>,
+    /// Who shall vote.
+    shall: TargetVoters,
     /// The members that the last step was tried on.
     tried: Option<ConfigurationId>,
     /// When a step is tried again.
@@ -33,86 +33,157 @@ pub(super) struct Target {
 enum Step {
     /// They are who they shall be.
     None,
-    /// A learner has to catch up first.
+    /// Somebody has to catch up first.
     Wait,
     /// This.
     Take(Change),
+    /// Lead no longer: who leads cannot take its own vote away.
+    HandOver(ReplicaKey),
+}
+
+/// What a leader knows of the members.
+struct Known<'a> {
+    members: &'a Configuration,
+    me: ReplicaKey,
+    /// In-sync replicas that could lead.
+    successors: Vec<ReplicaKey>,
+    is_heard: &'a dyn Fn(ReplicaKey) -> bool,
+    has_caught_up: &'a dyn Fn(ReplicaKey) -> bool,
 }
 
 impl Default for Target {
     fn default() -> Self {
-        Self { voters: Vec::new(), tried: None, again: Instant::NEVER }
+        Self { shall: TargetVoters::default(), tried: None, again: Instant::NEVER }
     }
 }
 
 impl Target {
-    pub(super) fn set(&mut self, voters: Vec<Voter>) {
-        *self = Self { voters, ..Self::default() };
+    pub(super) fn set(&mut self, shall: TargetVoters) {
+        if self.shall != shall {
+            *self = Self { shall, ..Self::default() };
+        }
     }
 
-    /// The next step from `members`; `None` when they are who they shall be, or a learner has not caught up.
-    fn step(&self, members: &Configuration, has_caught_up: impl Fn(ReplicaKey) -> bool) -> Step {
-        let shall = |role| move |voter: &&Voter| voter.role == role;
-        let data = || self.voters.iter().filter(shall(VoterRole::Data));
-        let is_meant = |learner: ReplicaKey| data().any(|voter| voter.key == learner);
-        if self.voters.is_empty() {
+    /// The data voters that there shall be.
+    fn data(&self) -> impl Iterator<Item = Voter> + '_ {
+        self.shall.voters.iter().copied().filter(|voter| voter.role == VoterRole::Data)
+    }
+
+    /// The next step from what is known: one replica after the other, each as a learner first, and never more voters than one
+    /// above what there shall be.
+    fn step(&self, known: &Known<'_>) -> Step {
+        let Known { members, is_heard, .. } = known;
+        let is_meant = |learner: &ReplicaKey| self.data().any(|voter| voter.key == *learner);
+        if self.shall.voters.is_empty() {
             return Step::None;
         }
-        let stray = members.learners.iter().find(|learner| !is_meant(**learner));
+        let stray = members.learners.iter().find(|learner| !is_meant(learner));
         if let Some(stray) = stray.filter(|_| !broken(Mutation::KeepStrayLearner)) {
             return Step::Take(Change::RemoveLearner(*stray));
         }
-        let gone = |voter: &&Voter| !self.voters.contains(voter);
-        if let Some(key) = members.learners.first().copied() {
-            // Who had the place before is gone with its disk, and would only be missing among one more.
-            let before = members.voters.iter().filter(gone).find(|voter| voter.key.broker == key.broker);
-            let before = before.filter(|_| !broken(Mutation::GrowFirst));
-            let joins = Change::AddVoter(Voter { key, role: VoterRole::Data });
-            let next = before.map_or(joins, |before| Change::RemoveVoter(before.key));
-            let is_ready = has_caught_up(key) || broken(Mutation::VacateEarly);
-            return if is_ready { Step::Take(next) } else { Step::Wait };
+        if let Some(becomes) = self.data().find(|voter| members.is_witness(voter.key)) {
+            // What it has promised as a witness must not count any more when it begins with an empty log.
+            return Step::Take(Change::RemoveVoter(becomes.key));
         }
-        if let Some(missing) = data().find(|voter| !members.is_data_voter(voter.key)) {
-            return Step::Take(Change::AddLearner(missing.key));
+        let gone: Vec<Voter> =
+            members.voters.iter().filter(|voter| !self.shall.voters.contains(voter)).copied().collect();
+        if let Some(key) =
+            members.learners.iter().copied().find(|key| (known.has_caught_up)(*key) || broken(Mutation::VacateEarly))
+        {
+            return Step::Take(Self::joins(key, &gone, known));
         }
-        let witness = self.voters.iter().find(shall(VoterRole::Witness));
-        let witness = witness.filter(|witness| members.voter(witness.key).is_none());
-        let gone = members.voters.iter().find(gone);
-        match (gone, witness) {
-            (Some(gone), None) => Step::Take(Change::RemoveVoter(gone.key)),
-            (Some(gone), Some(_)) if !broken(Mutation::TwoWitnesses) => Step::Take(Change::RemoveVoter(gone.key)),
-            (_, Some(witness)) => Step::Take(Change::AddVoter(*witness)),
-            (None, None) => Step::None,
+        let gone_data = || gone.iter().copied().filter(|voter| voter.role == VoterRole::Data);
+        if members.data_voters().count() > self.data().count() && gone_data().next().is_some() {
+            return self.leaves(gone_data().collect(), known);
         }
+        let missing = || self.data().filter(|voter| !members.is_data_voter(voter.key)).map(|voter| voter.key);
+        // One after the other; but who is not heard holds up none that is.
+        if !members.learners.iter().any(|key| is_heard(*key)) {
+            let absent = || missing().filter(|key| !members.learners.contains(key));
+            let first = || absent().next().filter(|_| members.learners.is_empty());
+            if let Some(next) = absent().find(|key| is_heard(*key)).or_else(first) {
+                return Step::Take(Change::AddLearner(next));
+            }
+        }
+        if missing().next().is_some() {
+            return Step::Wait;
+        }
+        let witness = self.shall.voters.iter().find(|voter| voter.role == VoterRole::Witness);
+        let missing = witness.filter(|witness| members.voter(witness.key).is_none());
+        if !(gone.is_empty() || missing.is_some() && broken(Mutation::TwoWitnesses)) {
+            return self.leaves(gone, known);
+        }
+        missing.map_or(Step::None, |witness| Step::Take(Change::AddVoter(*witness)))
+    }
+
+    /// The step by which a learner that has caught up becomes a voter. Who had its place and is gone, with its disk or without
+    /// a word, would only be missing among one more: it goes first.
+    fn joins(key: ReplicaKey, gone: &[Voter], known: &Known<'_>) -> Change {
+        let replaced = gone.iter().find(|voter| voter.key.broker == key.broker && voter.key != known.me);
+        let replaced = replaced.filter(|_| !broken(Mutation::GrowFirst));
+        let silent = || gone.iter().find(|voter| voter.role == VoterRole::Data && !(known.is_heard)(voter.key));
+        let joins = Change::AddVoter(Voter { key, role: VoterRole::Data });
+        replaced.or_else(silent).map_or(joins, |before| Change::RemoveVoter(before.key))
+    }
+
+    /// The step by which one of these loses its vote: who is not heard first, the leader last and by handing over to one that
+    /// stays.
+    fn leaves(&self, gone: Vec<Voter>, known: &Known<'_>) -> Step {
+        let (silent, heard): (Vec<Voter>, Vec<Voter>) =
+            gone.into_iter().partition(|voter| !(known.is_heard)(voter.key));
+        let is_me = |voter: &&Voter| voter.key == known.me && !broken(Mutation::LeaveWithoutHandingOver);
+        let others = heard.iter().rev().find(|voter| !is_me(voter));
+        if let Some(leaves) = silent.first().or(others) {
+            return Step::Take(Change::RemoveVoter(leaves.key));
+        }
+        let stays = |key: &&ReplicaKey| self.data().any(|voter| voter.key == **key);
+        known.successors.iter().find(stays).map_or(Step::Wait, |to| Step::HandOver(*to))
     }
 }
 
 impl Replica {
-    /// Takes the next step to the members that there shall be, if this replica leads and the moment allows it.
+    /// Takes the next step to the members that there shall be, if this replica leads and the moment allows it, and tells when
+    /// they are.
     pub(super) fn change_members(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        if !self.leads || self.phase != Phase::Running {
+            self.target.again = Instant::NEVER;
+            return;
+        }
         let members = self.raft.configuration();
-        let (id, is_leader) = (members.id, self.leads && self.phase == Phase::Running);
-        let step = if is_leader { self.target.step(members, |key| self.raft.has_caught_up(key)) } else { Step::None };
-        let step = match step {
-            Step::None => {
-                self.target.again = Instant::NEVER;
-                return;
-            }
-            Step::Take(step) if self.raft.change_blocked().is_none() => step,
+        let id = members.id;
+        let step = self.target.step(&Known {
+            members,
+            me: self.raft.me().key,
+            successors: self.raft.successors(),
+            is_heard: &|key| self.raft.hears(key),
+            has_caught_up: &|key| self.raft.has_caught_up(key),
+        });
+        if step == Step::None && self.target.shall.epoch.is_none() {
+            self.target.again = Instant::NEVER;
+            return;
+        }
+        if step == Step::Wait || self.raft.change_blocked().is_some() {
             // What is waited for comes with a message, and the step follows from it; the time is for what does not.
-            Step::Take(_) | Step::Wait => {
-                if self.target.again <= now.instant || self.target.again == Instant::NEVER {
-                    self.target.again = now.instant.after(RETRY);
-                }
-                return;
+            if self.target.again <= now.instant || self.target.again == Instant::NEVER {
+                self.target.again = now.instant.after(RETRY);
             }
-        };
+            return;
+        }
         if self.target.tried == Some(id) && self.target.again > now.instant {
             return;
         }
         (self.target.tried, self.target.again) = (Some(id), now.instant.after(RETRY));
         tracing::debug!(partition = %self.partition, ?step, "a step to the members that there shall be");
-        self.tell(now, Event::Change(step), out);
+        match step {
+            Step::Take(change) => self.tell(now, Event::Change(change), out),
+            Step::HandOver(to) => self.tell(now, Event::Transfer { to }, out),
+            Step::None => {
+                let voters = self.raft.configuration().voters.iter();
+                let voters = voters.map(|voter| (voter.key.broker, voter.key.directory)).collect();
+                out.extend(self.target.shall.epoch.map(|epoch| ReplicaEffect::TargetReached { epoch, voters }));
+            }
+            Step::Wait => {}
+        }
     }
 }
 
@@ -134,21 +205,81 @@ mod tests {
 
     /// The steps that lead from the members to the target, and the members after each.
     fn steps(from: Vec<Voter>, to: Vec<Voter>) -> Vec<(Change, usize)> {
+        walk(from, to, 1, &[])
+    }
+
+    /// The same, led by this broker at first and with these brokers silent; who is handed over to leads on.
+    fn walk(from: Vec<Voter>, to: Vec<Voter>, leader: i32, silent: &[i32]) -> Vec<(Change, usize)> {
         let mut target = Target::default();
-        target.set(to);
+        target.set(to.into());
         let (mut members, mut steps) = (Configuration::first(from), Vec::new());
-        while let Step::Take(step) = target.step(&members, |_| true) {
-            members = members.after(step).expect("a step that applies");
-            steps.push((step, members.voters.len()));
-            assert!(steps.len() < 20, "{steps:?}");
+        let mut me = members.data_voters().find(|key| key.broker == BrokerId(leader)).expect("a voter");
+        let is_heard = |key: ReplicaKey| !silent.contains(&key.broker.0);
+        loop {
+            let successors = members.data_voters().filter(|key| *key != me && is_heard(*key)).collect();
+            let known =
+                Known { members: &members, me, successors, is_heard: &is_heard, has_caught_up: &|key| is_heard(key) };
+            match target.step(&known) {
+                Step::Take(step) => {
+                    assert_ne!(step, Change::RemoveVoter(me), "a leader cannot take its own vote");
+                    members = members.after(step).expect("a step that applies");
+                    steps.push((step, members.voters.len()));
+                    assert!(steps.len() < 20, "{steps:?}");
+                }
+                Step::HandOver(to) => me = to,
+                Step::Wait => {
+                    assert!(!silent.is_empty(), "nobody is waited for: {steps:?}");
+                    return steps;
+                }
+                Step::None => break,
+            }
         }
         let sorted = |mut voters: Vec<Voter>| {
             voters.sort_unstable();
             voters
         };
-        assert_eq!(sorted(members.voters), sorted(target.voters));
+        assert_eq!(sorted(members.voters), sorted(target.shall.voters));
         assert!(members.learners.is_empty());
         steps
+    }
+
+    /// The steps as text: learners and voters that come and go, by their brokers.
+    fn told(steps: &[(Change, usize)]) -> String {
+        let one = |(step, _): &(Change, usize)| match step {
+            Change::AddLearner(key) => format!("+l{}", key.broker),
+            Change::RemoveLearner(key) => format!("-l{}", key.broker),
+            Change::AddVoter(voter) => format!("+{}", voter.key.broker),
+            Change::RemoveVoter(key) => format!("-{}", key.broker),
+        };
+        steps.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    fn on(brokers: &[i32]) -> Vec<Voter> {
+        voters(&brokers.iter().map(|id| (*id, 1)).collect::<Vec<_>>(), None)
+    }
+
+    #[test]
+    fn one_replica_after_the_other_and_the_leader_last() {
+        let moved = walk(on(&[1, 2, 3]), on(&[4, 5, 6]), 1, &[]);
+        assert_eq!(told(&moved), "+l4 +4 -3 +l5 +5 -2 +l6 +6 -1");
+        assert!(moved.iter().all(|(_, voters)| (3..=4).contains(voters)));
+        assert_eq!(told(&walk(on(&[1, 2, 3]), on(&[2, 3, 4]), 2, &[])), "+l4 +4 -1");
+        assert_eq!(told(&walk(on(&[1]), on(&[2]), 1, &[])), "+l2 +2 -1");
+        assert_eq!(told(&walk(on(&[1]), on(&[3, 1, 2]), 1, &[])), "+l3 +3 +l2 +2");
+        assert_eq!(told(&walk(on(&[1, 2, 3]), on(&[3]), 1, &[])), "-2 -1");
+    }
+
+    #[test]
+    fn who_is_not_heard_loses_its_vote_before_another_gets_one_and_holds_up_nobody() {
+        assert_eq!(told(&walk(on(&[1, 2, 3]), on(&[1, 2, 4]), 1, &[3])), "+l4 -3 +4");
+        assert_eq!(told(&walk(on(&[1, 2, 3]), on(&[4, 5, 6]), 1, &[4])), "+l5 +5 -3 +l6 +6 -2 +l4");
+    }
+
+    #[test]
+    fn a_witness_gets_a_replica_as_a_learner_and_another_takes_its_place() {
+        let from = voters(&[(1, 1), (2, 1)], Some((3, 1)));
+        let to = voters(&[(1, 1), (3, 1)], Some((4, 1)));
+        assert_eq!(told(&walk(from, to, 1, &[])), "-3 +l3 +3 -2 +4");
     }
 
     #[test]
@@ -174,17 +305,17 @@ mod tests {
     #[test]
     fn a_learner_that_shall_be_none_goes_first() {
         let mut target = Target::default();
-        assert_eq!(
-            target.step(&Configuration::first(voters(&[(1, 1)], None)), |_| true),
-            Step::None,
-            "nothing is known"
-        );
-        target.set(voters(&[(1, 1)], None));
-        let mut members = Configuration::first(voters(&[(1, 1)], None));
-        members.learners.push(key(2, 2));
-        assert_eq!(target.step(&members, |_| true), Step::Take(Change::RemoveLearner(key(2, 2))));
-        target.set(voters(&[(1, 1), (2, 2)], None));
-        assert_eq!(target.step(&members, |_| false), Step::Wait, "it has not caught up");
+        let mut members = Configuration::first(on(&[1]));
+        let step = |target: &Target, members: &Configuration| {
+            let (is_heard, has_caught_up) = (&|_| true, &|_| false);
+            target.step(&Known { members, me: key(1, 1), successors: Vec::new(), is_heard, has_caught_up })
+        };
+        assert_eq!(step(&target, &members), Step::None, "nothing is known");
+        target.set(on(&[1]).into());
+        members.learners.push(key(2, 1));
+        assert_eq!(step(&target, &members), Step::Take(Change::RemoveLearner(key(2, 1))));
+        target.set(on(&[1, 2]).into());
+        assert_eq!(step(&target, &members), Step::Wait, "it has not caught up");
     }
 
     #[test]

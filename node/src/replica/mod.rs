@@ -37,7 +37,7 @@ mod watchers;
 
 pub use self::core::{Replica, ReplicaParts};
 pub(crate) use consensus::seed;
-pub use event::{ReplicaEffect, ReplicaEvent};
+pub use event::{ReplicaEffect, ReplicaEvent, TargetVoters};
 pub use promises::Promises;
 pub(crate) use promises::record as stored_record;
 pub use room::{ROOM_BOUND, Room};

@@ -48,6 +48,12 @@ pub enum Mutation {
     WitnessTrustsFailedPut,
     /// A witness stops although something that it has promised is not durable yet.
     WitnessStopsAtOnce,
+    /// The data of a replica goes although the newest configuration names it.
+    RetireInside,
+    /// A replica goes when a target is set that does not name its broker, and not when that is reached.
+    RetireBeforeDone,
+    /// A leader that shall have no replica does not hand over to one that shall.
+    LeaveWithoutHandingOver,
     /// A metadata command is answered, and its image published, before its entry is durable.
     AnswerMetadataBeforeDurable,
     /// A group coordinator answers before its record is committed.

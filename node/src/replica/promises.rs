@@ -4,6 +4,8 @@ use millrace_raft::{self as raft, EpochStart, ReplicaKey, Restored};
 use millrace_storage::{self as storage, Log, PartitionState, QRecord, Recovery};
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
+use crate::metadata_store::Part;
+
 /// What a replica has promised, as the write-ahead store knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Promises {
@@ -41,6 +43,54 @@ impl From<&PartitionState> for Promises {
 }
 
 impl Promises {
+    /// What stays of a replica that is gone since its broker shall have none: its word in elections, and who the members are as
+    /// far as it knew. Without that it could be made a voter again, and give a vote that it has given to another.
+    #[must_use]
+    pub fn of_retired(raft: &raft::Raft) -> Self {
+        let known = raft.configuration();
+        Self {
+            term: raft.epoch(),
+            voted_for: raft.voted_for(),
+            configuration: (known.id != raft::ConfigurationId::default()).then(|| known.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// The same of promises that were found at a start.
+    #[must_use]
+    pub fn retired(&self) -> Self {
+        let Self { term, voted_for, configuration, .. } = self.clone();
+        Self { term, voted_for, configuration, ..Self::default() }
+    }
+
+    /// What made these promises, as far as they show it; `None` where nothing of it is left but its word in elections.
+    #[must_use]
+    pub fn part(&self, me: ReplicaKey) -> Option<Part> {
+        let is_witness = self.configuration.as_ref().is_some_and(|known| known.is_witness(me));
+        if is_witness || self.witness_end.is_some() {
+            return Some(Part::Witness);
+        }
+        let has_log = !self.epochs.is_empty() || self.log_start > 0 || self.volatile || self.recovering;
+        let is_member = self.configuration.is_some() && !self.are_outside(me);
+        (has_log || is_member).then_some(Part::Replica)
+    }
+
+    /// Whether the replica may go if its broker shall have none: these promises do not say that it is a member.
+    #[must_use]
+    pub fn are_outside(&self, me: ReplicaKey) -> bool {
+        self.configuration.as_ref().is_none_or(|known| known.members().all(|member| member != me))
+    }
+
+    /// The records that leave the write-ahead store with these promises and nothing about a log. They go into one put: after a
+    /// crash there are all or none.
+    #[must_use]
+    pub fn retirement(&self, tp: TopicPartition) -> Vec<QRecord> {
+        let term = (self.term > 0).then_some(raft::Record::Term { epoch: self.term, voted_for: self.voted_for });
+        let configuration = self.configuration.clone().map(raft::Record::Configuration);
+        let stays = term.into_iter().chain(configuration).filter_map(|kept| record(tp, &kept));
+        std::iter::once(QRecord::Forget { tp }).chain(stays).collect()
+    }
+
     /// What the consensus starts with, with what opening the log found.
     pub(super) fn restored(&self, log: &Log, recovery: &Recovery, first: raft::Configuration) -> Restored {
         let epochs = log.epoch_cache();

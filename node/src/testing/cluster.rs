@@ -19,7 +19,7 @@ use super::{Dice, START_WALL, at_ms};
 use crate::call::{Acks, Caller, PartitionAnswer, PartitionOp, ReplyTo};
 use crate::core::Core;
 use crate::directory::PartitionView;
-use crate::replica::{Replica, ReplicaEffect, ReplicaEvent, Room};
+use crate::replica::{Replica, ReplicaEffect, ReplicaEvent, Room, TargetVoters};
 use crate::settings::Replication;
 use crate::witness::Witness;
 
@@ -58,6 +58,15 @@ pub(crate) struct Node {
     timer: Instant,
     /// Brokers it hears.
     hears: BTreeSet<usize>,
+    /// Whether its replica has retired, and nothing is here any more.
+    pub(crate) retired: bool,
+}
+
+impl Node {
+    pub(super) fn hears_nobody(&mut self) {
+        self.hears.clear();
+        self.timer = Instant::NEVER;
+    }
 }
 
 /// Brokers with a replica each of one partition.
@@ -75,6 +84,12 @@ pub(crate) struct Cluster {
     /// Records on their way to this broker are damaged, so many times.
     pub(crate) damage: Option<(usize, u64)>,
     pub(crate) partition: TopicPartition,
+    /// Who shall vote, once a test has said so.
+    pub(super) target: Option<TargetVoters>,
+    /// The brokers that shall have no replica.
+    pub(super) gone: BTreeSet<usize>,
+    /// The targets that were said to be reached, in order.
+    pub(crate) reached: Vec<u64>,
     config: LogConfig,
     membership: Membership,
     /// Ways that are cut, each in one direction.
@@ -84,7 +99,7 @@ pub(crate) struct Cluster {
     next_token: u64,
 }
 
-fn key(at: usize) -> ReplicaKey {
+pub(super) fn key(at: usize) -> ReplicaKey {
     let id = i32::try_from(at).expect("small");
     ReplicaKey { broker: BrokerId(id), directory: DirectoryId::from_u128(0xd0 + at as u128) }
 }
@@ -102,6 +117,17 @@ impl Cluster {
         config: LogConfig,
         min_in_sync: usize,
     ) -> Self {
+        Self::with_spares(seed, (brokers, 0), witness, config, min_in_sync)
+    }
+
+    /// The same with further brokers that have nothing of the partition, and do not run yet.
+    pub(crate) fn with_spares(
+        seed: u64,
+        (brokers, spares): (usize, usize),
+        witness: Option<usize>,
+        config: LogConfig,
+        min_in_sync: usize,
+    ) -> Self {
         let role = |at| if witness == Some(at) { VoterRole::Witness } else { VoterRole::Data };
         let voters = (0..brokers).map(|at| Voter { key: key(at), role: role(at) });
         let replication = Replication { min_in_sync, ..Replication::default() };
@@ -114,10 +140,11 @@ impl Cluster {
             stopped: false,
             timer: Instant::NEVER,
             hears: BTreeSet::new(),
+            retired: false,
         };
         let mut cluster = Self {
             now: at_ms(0),
-            nodes: (0..brokers).map(node).collect(),
+            nodes: (0..brokers + spares).map(node).collect(),
             answers: BTreeMap::new(),
             loss: 0,
             delay: 1,
@@ -125,6 +152,9 @@ impl Cluster {
             lost: Vec::new(),
             damage: None,
             partition: TopicPartition::new(TopicId(Uuid::from_u128(7)), 0),
+            target: None,
+            gone: BTreeSet::new(),
+            reached: Vec::new(),
             config,
             membership,
             cut: BTreeSet::new(),
@@ -167,7 +197,7 @@ impl Cluster {
         let voter = |at: usize| Voter { key: self.nodes[at].storage.me().key, role: role(at) };
         let target: Vec<Voter> = (0..self.nodes.len()).map(voter).collect();
         for at in 0..self.nodes.len() {
-            self.step(at, ReplicaEvent::Target(target.clone()));
+            self.step(at, ReplicaEvent::Target(target.clone().into()));
         }
     }
 
@@ -175,15 +205,19 @@ impl Cluster {
     pub(crate) fn start(&mut self, at: usize) {
         let (partition, config, now) = (self.partition, self.config.clone(), self.now);
         assert!(!self.runs(at), "it runs");
-        let (node, membership) = (&mut self.nodes[at], self.membership.clone());
+        let (node, mut membership) = (&mut self.nodes[at], self.membership.clone());
+        if membership.first.voters.iter().all(|voter| voter.key.broker != key(at).broker) {
+            membership.first = Configuration::first(Vec::new());
+        }
         if membership.first.is_witness(key(at)) {
             node.witness = Some(node.storage.witness(partition, membership));
         } else {
             node.replica = Some(node.storage.member(partition, config, membership, now));
         }
-        (node.timer, node.stopped) = (Instant::NEVER, false);
+        (node.timer, node.stopped, node.retired) = (Instant::NEVER, false, false);
         self.step(at, ReplicaEvent::Start);
         self.hear();
+        self.tell_target(at);
     }
 
     /// Ends the process of a broker.
@@ -234,7 +268,7 @@ impl Cluster {
     }
 
     /// Sessions follow processes and links.
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) {
         for by in 0..self.nodes.len() {
             for of in (0..self.nodes.len()).filter(|of| *of != by) {
                 if !self.runs(by) {
@@ -328,10 +362,12 @@ impl Cluster {
                     assert!(self.answers.insert(to.token, answer).is_none(), "a call is answered once");
                 }
                 ReplicaEffect::Send { to, message, records, .. } => self.send(at, to, message, records),
+                ReplicaEffect::TargetReached { epoch, .. } => self.reached.push(epoch),
                 ReplicaEffect::Timer(due) => self.nodes[at].timer = due,
                 ReplicaEffect::Stopped => self.nodes[at].stopped = true,
             }
         }
+        self.remove_retired(at);
     }
 
     fn ask(&mut self, at: usize, work: Work) {

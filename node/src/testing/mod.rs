@@ -6,6 +6,7 @@
 mod cluster;
 mod cold;
 mod dice;
+mod moving;
 mod neighbours;
 mod requests;
 mod storage;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use millrace_raft::{Configuration, Peer, ReplicaKey, Voter, VoterRole};
 use millrace_storage::{
-    CrashKind, CutJob, Disk, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob, QRecord, QState,
-    SimDisk, StorageJob, UpkeepJob, WarmJob, partition_dir,
+    CrashKind, CutJob, Disk, DiskError, FaultPlan, FlushWork, JournalOptions, Known, Log, LogConfig, PrepareJob,
+    QRecord, QState, SimDisk, StorageJob, UpkeepJob, WarmJob, partition_dir,
 };
 use millrace_storage::{NewBoot, QSTATE_DIR};
 use millrace_types::{Now, TopicPartition};
@@ -58,6 +58,10 @@ pub(crate) struct Storage {
     run: u64,
 }
 
+fn not_found(error: DiskError) -> Result<(), DiskError> {
+    if error.is_not_found() { Ok(()) } else { Err(error) }
+}
+
 /// Silence after which a broker is taken for gone.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -92,7 +96,7 @@ impl Storage {
         let boot = NewBoot { directory: key.directory, boot_id: format!("run {run}"), nonce: 7 };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let qstate = QState::open(&shared, Path::new(QSTATE_DIR), JournalOptions::default(), boot).expect("qstate");
-        let room = Arc::new(Room::new((0..5).map(millrace_types::BrokerId), 1 << 20));
+        let room = Arc::new(Room::new((0..8).map(millrace_types::BrokerId), 1 << 20));
         Self { disk, qstate, work: VecDeque::new(), memory: Arc::default(), room, flushes: 0, key, run }
     }
 
@@ -146,6 +150,21 @@ impl Storage {
     /// Who speaks for the replicas of this process.
     pub(crate) fn me(&self) -> Peer {
         Peer { key: self.key, incarnation: self.qstate.boot().current.incarnation }
+    }
+
+    /// Leaves nothing of a replica but its word in elections, as a host does when it has retired.
+    pub(crate) fn retire(&mut self, partition: TopicPartition, promises: &Promises) {
+        while let Some(work) = self.work.pop_front() {
+            self.finish(work);
+        }
+        self.qstate.put(&promises.retirement(partition)).and_then(|()| self.qstate.flush()).expect("room");
+        // A learner that was told nothing has no files yet.
+        self.disk.remove_dir_all(&partition_dir(partition)).or_else(not_found).expect("removed");
+    }
+
+    /// Whether there is data of a partition.
+    pub(crate) fn has_data(&self, partition: TopicPartition) -> bool {
+        self.disk.list(&partition_dir(partition)).is_ok()
     }
 
     /// Does one piece of work.

@@ -408,6 +408,7 @@ impl World {
                 ReplicaEffect::Warm { .. } => panic!("a single replica serves no follower"),
                 ReplicaEffect::Answer { to, answer } => self.answer(to, Answer::Partition(answer)),
                 ReplicaEffect::Send { to, .. } => panic!("a single replica has no peer {to}"),
+                ReplicaEffect::TargetReached { .. } => panic!("a single replica goes nowhere"),
                 ReplicaEffect::Timer(at) => drop(self.timers.insert(Who::Replica(partition), at)),
                 ReplicaEffect::Stopped => drop(self.stopped.insert(partition)),
             }

@@ -24,6 +24,10 @@ pub struct Witness {
     last_token: u64,
     /// When the host was last asked to call.
     timer: Instant,
+    /// Whether the witness stops as soon as it is none any more.
+    retires: bool,
+    /// Whether it stops, or has stopped, for that.
+    retired: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +61,28 @@ impl Witness {
     ) -> Self {
         let settings = settings(session_timeout);
         let raft = Raft::new(me, restored(promises, first), settings, seed(partition, me));
-        Self { partition, raft, phase: Phase::Opened, pending: BTreeMap::new(), last_token: 0, timer: Instant::NEVER }
+        Self {
+            partition,
+            raft,
+            phase: Phase::Opened,
+            pending: BTreeMap::new(),
+            last_token: 0,
+            timer: Instant::NEVER,
+            retires: false,
+            retired: false,
+        }
     }
 
     /// The partition.
     #[must_use]
     pub const fn partition(&self) -> TopicPartition {
         self.partition
+    }
+
+    /// Whether the witness has stopped, or stops, since its broker shall be none and it is none any more.
+    #[must_use]
+    pub const fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// The consensus.
@@ -147,6 +166,9 @@ impl Witness {
         if self.raft.deadline() <= now.instant {
             self.tell(now, Event::Timer, out);
         }
+        if self.retires && matches!(self.phase, Phase::Running | Phase::Failed) && self.raft.is_outside() {
+            (self.phase, self.retired) = (Phase::Stopping, true);
+        }
         if self.phase == Phase::Stopping && (self.pending.is_empty() || broken(Mutation::WitnessStopsAtOnce)) {
             self.phase = Phase::Stopped;
             out.push(ReplicaEffect::Stopped);
@@ -180,6 +202,7 @@ impl Core for Witness {
             ReplicaEvent::Refetch => self.tell(now, Event::Refetch, out),
             ReplicaEvent::Hint { leader, epoch } => self.tell(now, Event::Hint { leader, epoch }, out),
             ReplicaEvent::Force(members) => self.tell(now, Event::Force(members), out),
+            ReplicaEvent::Retire(retires) => self.retires = retires,
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Stop if self.phase != Phase::Stopped => self.phase = Phase::Stopping,
             // These are about a log, or about leading.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use millrace_types::{Incarnation, Instant, Offset};
 
 use super::Role;
+use crate::configuration::ConfigurationId;
 use crate::effect::{Effect, Record};
 use crate::identity::{Peer, ReplicaKey};
 use crate::in_sync::InSync;
@@ -27,6 +28,9 @@ pub(crate) struct Leader {
     pub(crate) commit: Option<Offset>,
     /// The replicas that have fetched in this epoch.
     pub(crate) progress: BTreeMap<ReplicaKey, Progress>,
+    /// The members that have joined in this epoch, each with the configuration that names it first. What such a replica holds
+    /// counts when it has told that it knows of that: before, it may have been a member that has thrown away its log since.
+    pub(crate) joined: BTreeMap<ReplicaKey, ConfigurationId>,
     pub(crate) in_sync: InSync,
     /// The greatest offset that a witness was told in this epoch.
     pub(crate) witness_told: Option<Offset>,
@@ -50,6 +54,11 @@ impl Leader {
     pub(crate) fn was_elected_by(&self, peer: Peer) -> bool {
         let known = self.electors.get(&peer.key).copied();
         known == Some(peer.incarnation) || (known.is_some() && broken(Mutation::UnanimousCuresLater))
+    }
+
+    /// Whether what the replica says that it holds counts, if its configuration is `known`.
+    pub(crate) fn counts(&self, key: ReplicaKey, known: ConfigurationId) -> bool {
+        self.joined.get(&key).is_none_or(|joined| known >= *joined) || broken(Mutation::CountBeforeJoining)
     }
 
     /// In-sync replicas but `me`, those that hold most first.
@@ -90,6 +99,7 @@ impl Raft {
             since: now,
             commit: None,
             progress: BTreeMap::new(),
+            joined: BTreeMap::new(),
             in_sync,
             witness_told: None,
             electors,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millrace_raft::{
-    AckPolicy, Change, Configuration, ConfigurationId, Event, FlushMode, Raft, UncleanRecovery, Voter, VoterRole,
+    AckPolicy, Change, Configuration, ConfigurationId, Event, FlushMode, Peer, Raft, Restored, UncleanRecovery, Voter,
+    VoterRole,
 };
 
 use crate::host::key;
@@ -93,6 +94,7 @@ impl Stage {
                 self.crash(broker(words[0]), true, kept);
             }
             "wipe" => self.wipe(broker(words[0])),
+            "shed" => self.shed(broker(words[0])),
             "block" => world.blocked.extend(words.iter().flat_map(|word| links(word))),
             "isolate" => {
                 let at = broker(words[0]);
@@ -177,6 +179,21 @@ impl Stage {
         host.key = key(at, 100 + at as u128);
         (host.log, host.disk, host.store, host.unclean) =
             (Records::default(), Disk::default(), Store::default(), false);
+    }
+
+    /// The log goes as when the replica has retired; its word stays, and its process goes on.
+    fn shed(&mut self, at: usize) {
+        let host = &mut self.world.hosts[at];
+        let Store { epoch, voted_for, configuration, .. } = host.store.clone();
+        host.raft = None;
+        (host.log, host.disk) = (Records::default(), Disk::default());
+        host.store = Store { epoch, voted_for, configuration: configuration.clone(), ..Store::default() };
+        host.heard.clear();
+        let me = Peer { key: host.key, incarnation: host.incarnation };
+        let restored = Restored { epoch, voted_for, configuration, ..Restored::default() };
+        host.raft = Some(Raft::new(me, restored, self.world.plan.settings, 1));
+        self.world.step(at, Event::Start);
+        self.world.note(format!("{} begins with nothing but its word", me.key));
     }
 
     fn deliver_kept(&mut self, word: &str, count: usize) {

@@ -142,6 +142,8 @@ impl Process {
                 }
                 MetadataEffect::RetargetReplica { partition } => self.retarget(port, partition),
                 MetadataEffect::CreateWitness { partition, voters } => self.create_witness(port, partition, voters),
+                // No partition of the simulation is moved.
+                MetadataEffect::RetireReplica { .. } => {}
                 MetadataEffect::DeleteReplica { partition } => self.delete(port, partition),
                 MetadataEffect::ConfigureReplica { partition, mut config } => {
                     config.open_segments = self.open_segments.clone();
@@ -259,9 +261,7 @@ impl Process {
         hosted.core.step(port.now, event, &mut effects);
         let high_watermark = hosted.view.log.high_watermark();
         let (mut stopped, mut turn) = (false, Vec::new());
-        if is_start {
-            turn.push(PeersEvent::Hosted(partition));
-        }
+        turn.extend(is_start.then_some(PeersEvent::Hosted(partition)));
         for effect in effects {
             match effect {
                 ReplicaEffect::Put { token, records } => self.threads.put(partition, token, records),
@@ -285,6 +285,8 @@ impl Process {
                     self.room.leave(to.broker, records.len());
                     turn.push(PeersEvent::Send { partition, to, message, records, catch_up });
                 }
+                // Nothing moves the replicas of simulated partitions.
+                ReplicaEffect::TargetReached { .. } => {}
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }

@@ -55,7 +55,8 @@ impl Process {
                 | ReplicaEffect::Upkeep(_)
                 | ReplicaEffect::Run(_)
                 | ReplicaEffect::Cut(_)
-                | ReplicaEffect::Warm { .. } => debug_assert!(false, "a witness has no log"),
+                | ReplicaEffect::TargetReached { .. }
+                | ReplicaEffect::Warm { .. } => debug_assert!(false, "a witness has no log and never leads"),
             }
         }
         if stopped {

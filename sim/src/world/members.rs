@@ -86,7 +86,7 @@ fn unmoved(process: &Process, topic: &Topic) -> Option<String> {
     topic.partitions_on(broker).chain(topic.witnessed_on(broker)).find_map(|partition: TopicPartition| {
         let target = metadata_store::target(topic, partition.partition, &image);
         let result = match process.consensus(partition) {
-            Some(raft) => target::check(raft.configuration(), &target),
+            Some(raft) => target::check(raft.configuration(), &target.voters),
             None => Err("there is no replica".to_owned()),
         };
         result.err().map(|why| format!("{} {}-{}: {why}", broker, topic.name, partition.partition))

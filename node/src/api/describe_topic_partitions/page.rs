@@ -84,17 +84,18 @@ impl<'a> Page<'a> {
         let at = TopicPartition::new(topic.id, number);
         let leader = self.cx.directory.leader(&at);
         let ids = |brokers: &[millrace_types::BrokerId]| brokers.iter().map(|id| BrokerId(id.0)).collect::<Vec<_>>();
-        let in_sync = lookup::in_sync(self.cx.directory, &at, leader.as_ref(), &assignment.replicas);
+        let replicas = assignment.present_replicas();
+        let in_sync = lookup::in_sync(self.cx.directory, &at, leader.as_ref(), &replicas);
         let leader = leader.filter(|leader| reachable(leader.broker));
         let is_offline = |id: &&millrace_types::BrokerId| !reachable(**id) || !self.cx.directory.is_heard(**id);
-        let offline = assignment.replicas.iter().filter(is_offline).map(|id| BrokerId(id.0));
+        let offline = replicas.iter().filter(is_offline).map(|id| BrokerId(id.0));
         // Without a leader there is no error here, unlike in Metadata. Replicas that may lead although they are not in
         // sync (KIP-966) do not exist; the lists are empty and not null, which clients up to Kafka 3.9 cannot read.
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(number)
             .with_leader_id(BrokerId(leader.as_ref().map_or(-1, |leader| leader.broker.0)))
             .with_leader_epoch(leader.map_or(-1, |leader| leader.epoch))
-            .with_replica_nodes(ids(&assignment.replicas))
+            .with_replica_nodes(ids(&replicas))
             .with_isr_nodes(ids(&in_sync))
             .with_eligible_leader_replicas(Some(Vec::new()))
             .with_last_known_elr(Some(Vec::new()))

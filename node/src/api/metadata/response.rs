@@ -118,13 +118,14 @@ fn partition(
 ) -> MetadataResponsePartition {
     let ids = |brokers: &[millrace_types::BrokerId]| brokers.iter().map(|id| BrokerId(id.0)).collect::<Vec<_>>();
     let leader = cx.directory.leader(&at);
-    let in_sync = lookup::in_sync(cx.directory, &at, leader.as_ref(), &assignment.replicas);
+    let replicas = assignment.present_replicas();
+    let in_sync = lookup::in_sync(cx.directory, &at, leader.as_ref(), &replicas);
     let mut partition = MetadataResponsePartition::default()
         .with_partition_index(at.partition)
-        .with_replica_nodes(ids(&assignment.replicas))
+        .with_replica_nodes(ids(&replicas))
         .with_isr_nodes(ids(&in_sync));
     if cx.version >= OFFLINE_FROM {
-        let offline: Vec<_> = assignment.replicas.iter().copied().filter(|id| !cx.directory.is_heard(*id)).collect();
+        let offline: Vec<_> = replicas.iter().copied().filter(|id| !cx.directory.is_heard(*id)).collect();
         partition = partition.with_offline_replicas(ids(&offline));
     }
     let leaderless = |error: ErrorCode| {

@@ -1,5 +1,7 @@
 //! Three stores that hear each other: what is decided on one is done on all.
 
+mod moving;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use millrace_metadata::Proposer;
@@ -21,6 +23,7 @@ struct Node {
     /// The numbers of this start that were told.
     registered: Vec<u64>,
     retargeted: Vec<TopicPartition>,
+    retiring: Vec<(TopicPartition, bool)>,
 }
 
 /// Brokers 1 to 3, with time and messages in the test's hand.
@@ -29,6 +32,8 @@ struct Cluster {
     mail: VecDeque<(i32, MetadataEvent)>,
     /// Brokers whose messages are lost, in both directions.
     silent: BTreeSet<i32>,
+    /// What the next broker that starts finds beside what its journal names.
+    left: Vec<(TopicPartition, crate::metadata_store::Part)>,
     /// The broker that holds no data, if there is one.
     witness: Option<i32>,
     now: Now,
@@ -57,6 +62,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             mail: VecDeque::new(),
             silent: BTreeSet::new(),
+            left: Vec::new(),
             witness,
             now: Now::default(),
             token: 0,
@@ -85,7 +91,7 @@ impl Cluster {
         let process = Proposer { broker: BrokerId(id), directory, incarnation };
         let node = Node {
             process,
-            store: store(process, role, &journal),
+            store: store(process, role, &journal).with_left_behind(std::mem::take(&mut self.left)),
             journal,
             replicas: BTreeMap::new(),
             witnesses: BTreeMap::new(),
@@ -94,6 +100,7 @@ impl Cluster {
             published: 0,
             registered: Vec::new(),
             retargeted: Vec::new(),
+            retiring: Vec::new(),
         };
         self.nodes.insert(id, node);
         self.step(id, MetadataEvent::Start);
@@ -141,6 +148,7 @@ impl Cluster {
                     assert!(node.witnesses.insert(partition, voters).is_none(), "created twice");
                 }
                 MetadataEffect::RetargetReplica { partition } => node.retargeted.push(partition),
+                MetadataEffect::RetireReplica { partition, retire } => node.retiring.push((partition, retire)),
                 MetadataEffect::ConfigureReplica { .. } => {}
                 MetadataEffect::Answer { to, result } => node.answers.push((to.token, result)),
                 MetadataEffect::Timer(at) => node.timer = at,
@@ -269,7 +277,7 @@ fn replicas_beside_a_wiped_broker_learn_its_directory() {
     }
     let there = &cluster.nodes[&3];
     assert_eq!((there.replicas.keys().copied().collect::<Vec<_>>(), &there.registered[..]), (partitions, &[2][..]));
-    let target: BTreeSet<Voter> = crate::metadata_store::target(known, 0, &image).into_iter().collect();
+    let target: BTreeSet<Voter> = crate::metadata_store::target(known, 0, &image).voters.into_iter().collect();
     let new = Voter { key: ReplicaKey { broker: BrokerId(3), directory: wiped }, role: VoterRole::Data };
     assert_eq!(target, BTreeSet::from([voter(1, VoterRole::Data), voter(2, VoterRole::Data), new]));
     let first: BTreeSet<Voter> = there.replicas.values().flatten().copied().collect();

@@ -9,6 +9,7 @@ mod faults;
 mod heal;
 mod leaving;
 mod lifecycle;
+mod moving;
 mod peers;
 mod policy;
 mod records;
