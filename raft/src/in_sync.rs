@@ -100,6 +100,9 @@ impl Raft {
     fn joins(&self, leader: &Leader, key: ReplicaKey) -> bool {
         let Some(progress) = leader.progress.get(&key).filter(|progress| !progress.recovering) else { return false };
         let Some(matched) = progress.matched else { return false };
+        if !leader.knows_its_vote(key, progress.configuration) {
+            return false;
+        }
         if leader.in_sync.full.contains(&key) || !self.sessions.is_up(key) {
             return false;
         }

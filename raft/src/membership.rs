@@ -135,7 +135,12 @@ impl Raft {
     /// process need not have started again.
     fn note_members(&mut self, next: &Configuration) {
         let before: Vec<ReplicaKey> = self.configuration.members().collect();
+        let voted: Vec<ReplicaKey> = self.configuration.data_voters().collect();
         let Some(leader) = self.as_leader_mut() else { return };
+        leader.promoted.retain(|key, _| next.is_data_voter(*key));
+        for promoted in next.data_voters().filter(|key| !voted.contains(key)) {
+            leader.promoted.insert(promoted, next.id);
+        }
         for joins in next.members().filter(|key| !before.contains(key)) {
             leader.joined.insert(joins, next.id);
             if let Some(progress) = leader.progress.get_mut(&joins).filter(|_| !broken(Mutation::CountBeforeJoining)) {

@@ -78,6 +78,8 @@ pub enum Mutation {
     CountBeforeJoining,
     /// R15: a learner gets a vote before it has caught up.
     PromoteBehind,
+    /// R15: a replica is in sync before it knows that it votes.
+    JoinUnaware,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
     /// R16: a candidate does not ask for pre-votes.
@@ -138,6 +140,7 @@ impl Mutation {
         Self::ChangeBeforeCommit,
         Self::CountBeforeJoining,
         Self::PromoteBehind,
+        Self::JoinUnaware,
         Self::PreVoteAgainstLeader,
         Self::NoPreVote,
         Self::NoCheckQuorum,

@@ -31,6 +31,9 @@ pub(crate) struct Leader {
     /// The members that have joined in this epoch, each with the configuration that names it first. What such a replica holds
     /// counts when it has told that it knows of that: before, it may have been a member that has thrown away its log since.
     pub(crate) joined: BTreeMap<ReplicaKey, ConfigurationId>,
+    /// The data voters that were none before this epoch, each with the configuration that gives it its vote. Until such a replica
+    /// knows of that it could not take the leader's place.
+    pub(crate) promoted: BTreeMap<ReplicaKey, ConfigurationId>,
     pub(crate) in_sync: InSync,
     /// The greatest offset that a witness was told in this epoch.
     pub(crate) witness_told: Option<Offset>,
@@ -59,6 +62,11 @@ impl Leader {
     /// Whether what the replica says that it holds counts, if its configuration is `known`.
     pub(crate) fn counts(&self, key: ReplicaKey, known: ConfigurationId) -> bool {
         self.joined.get(&key).is_none_or(|joined| known >= *joined) || broken(Mutation::CountBeforeJoining)
+    }
+
+    /// Whether the replica knows that it votes, if its configuration is `known`.
+    pub(crate) fn knows_its_vote(&self, key: ReplicaKey, known: ConfigurationId) -> bool {
+        self.promoted.get(&key).is_none_or(|promoted| known >= *promoted) || broken(Mutation::JoinUnaware)
     }
 
     /// In-sync replicas but `me`, those that hold most first.
@@ -100,6 +108,7 @@ impl Raft {
             commit: None,
             progress: BTreeMap::new(),
             joined: BTreeMap::new(),
+            promoted: BTreeMap::new(),
             in_sync,
             witness_told: None,
             electors,

@@ -44,6 +44,8 @@ fn a_wiped_replica_catches_up_and_counts_again() {
         cluster.run_until("it is a member", are_members);
         cluster.run_until("agreement", Cluster::agree);
         // It counts: with another one gone, what is acknowledged is held by it.
+        cluster
+            .run_until("it is in sync", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).in_sync() == 3));
         let leader = cluster.leader().expect("a leader");
         let other = (0..3).find(|at| *at != wiped && *at != leader).unwrap_or(leader);
         cluster.crash(other, CrashKind::Power);
