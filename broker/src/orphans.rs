@@ -15,7 +15,7 @@ use millrace_node::metadata_store::{Part, part};
 use millrace_node::replica::Promises;
 use millrace_raft::ReplicaKey;
 use millrace_storage::{
-    Disk, DiskError, QRecord, QState, StorageHandle, StorageJob, TOPICS_DIR, parse_partition_dir, partition_dir,
+    Disk, DiskError, QRecord, QState, StorageHandle, StorageJob, TOPICS_DIR, parse_partition_dir, remove_partition_dir,
 };
 use millrace_types::TopicPartition;
 
@@ -118,10 +118,8 @@ impl Orphans {
             qstate.flush()?;
         }
         for (partition, promises) in &self.retired {
-            match disk.remove_dir_all(&partition_dir(*partition)) {
-                Err(error) if !error.is_not_found() => return Err(error),
-                _ => tracing::info!(%partition, "removed what a move left behind"),
-            }
+            remove_partition_dir(disk, *partition)?;
+            tracing::info!(%partition, "removed what a move left behind");
             let known = Remembered { promises: promises.retired(), ..Remembered::default() };
             remembered.insert(*partition, known);
         }
@@ -137,11 +135,11 @@ impl Orphans {
         let disk = Arc::clone(disk);
         let job = StorageJob::new("remove orphans", move || {
             for partition in self.directories {
-                match disk.remove_dir_all(&partition_dir(partition)) {
-                    Err(error) if !error.is_not_found() => {
+                match remove_partition_dir(&*disk, partition) {
+                    Err(error) => {
                         tracing::warn!(%partition, %error, "the directory of a deleted partition was not removed");
                     }
-                    _ => tracing::info!(%partition, "removed what a deletion left behind"),
+                    Ok(()) => tracing::info!(%partition, "removed what a deletion left behind"),
                 }
             }
         });

@@ -35,7 +35,7 @@ pub use flusher::{Done, FlushJob, FlushWork, QueueFull, StorageHandle, StorageJo
 pub use flusher::{StatsSnapshot, StorageThreads};
 pub use journal::{Journal, JournalError, JournalFlush, JournalOptions, JournalReport};
 pub use layout::{DataDir, DataDirError, Identity, METADATA_DIR, NewIdentity, QSTATE_DIR, TOPICS_DIR};
-pub use layout::{parse_partition_dir, partition_dir};
+pub use layout::{parse_partition_dir, partition_dir, remove_partition_dir};
 pub use log::{AppendError, Appended, Log, LogConfig, LogError, Maintenance, PrepareJob, Prepared};
 pub use log::{CutDone, CutJob, Look, Truncation};
 pub use poison::Poison;

@@ -10,7 +10,7 @@ use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, Replication, log_config};
 use millrace_raft::{Configuration, ReplicaKey};
-use millrace_storage::{DiskError, QRecord, StorageJob, partition_dir};
+use millrace_storage::{DiskError, QRecord, StorageJob, remove_partition_dir};
 use millrace_types::{ErrorCode, TopicPartition};
 
 use super::arbiter::Local;
@@ -262,53 +262,46 @@ impl Ports<Replica> for ReplicaPorts {
     }
 }
 
-/// Forgets a partition and removes its data, in this order: data without a memory of it is removed at the next start,
-/// a memory without its data would be taken for a loss.
+/// Forgets a partition and removes its data.
 pub(super) fn remove(local: &Rc<Local>, partition: TopicPartition) {
     local.deleting.borrow_mut().remove(&partition);
-    let (disk, storage) = (Arc::clone(&local.shared.disk), local.shared.storage.clone());
-    let forget = StorageJob::new("forget partition", move || {
-        let removal = move |result: Result<(), DiskError>| {
-            if let Err(error) = result {
-                return tracing::error!(%partition, %error, "a deleted partition cannot be forgotten");
-            }
-            match disk.remove_dir_all(&partition_dir(partition)) {
-                Err(error) if !error.is_not_found() => {
-                    tracing::error!(%partition, %error, "the data of a deleted partition cannot be removed");
-                }
-                _ => tracing::debug!(%partition, "removed"),
-            }
-        };
-        if let Err(error) = storage.put(vec![QRecord::Forget { tp: partition }], Box::new(removal)) {
-            // The next start finds the directory and removes it.
-            tracing::warn!(%partition, %error, "the data of a deleted partition stays until the next start");
-        }
-    });
-    local.storage.run(forget);
+    clear(local, partition, "a deleted partition", vec![QRecord::Forget { tp: partition }], || {});
 }
 
-/// Leaves nothing of a replica or a witness that has retired but its word in elections, and removes its data, in this order: a
-/// memory without its data would be taken for a loss. The metadata store is told when that is done; where it fails, the next
-/// start finds what is left.
+/// Leaves nothing of a replica or a witness that has retired but its word in elections, and removes its data. The metadata store
+/// is told when that is done; where it fails, the next start finds what is left.
 pub(super) fn forget(local: &Rc<Local>, partition: TopicPartition, promises: Promises) {
-    let (disk, storage) = (Arc::clone(&local.shared.disk), local.shared.storage.clone());
     let inbox = Arc::clone(local.shared.inbox(local.shared.placement.metadata()));
-    let job = StorageJob::new("forget a retired replica", move || {
-        let records = promises.retirement(partition);
+    let records = promises.retirement(partition);
+    clear(local, partition, "a retired replica", records, move || {
+        inbox.complete(Completion::Retired { partition, promises: Box::new(promises) });
+    });
+}
+
+/// Puts `records` in place of what is remembered of `what`, then removes its data, and says so by `done`. The order matters: data
+/// without a memory of it is removed at the next start, a memory without its data would be taken for a loss.
+fn clear(
+    local: &Rc<Local>,
+    partition: TopicPartition,
+    what: &'static str,
+    records: Vec<QRecord>,
+    done: impl FnOnce() + Send + 'static,
+) {
+    let (disk, storage) = (Arc::clone(&local.shared.disk), local.shared.storage.clone());
+    let job = StorageJob::new("forget partition", move || {
         let removal = move |result: Result<(), DiskError>| {
             if let Err(error) = result {
-                return tracing::error!(%partition, %error, "a replica that has retired cannot be forgotten");
+                return tracing::error!(%partition, %error, "{what} cannot be forgotten");
             }
-            match disk.remove_dir_all(&partition_dir(partition)) {
-                Err(error) if !error.is_not_found() => {
-                    return tracing::error!(%partition, %error, "the data of a replica that has retired cannot be removed");
-                }
-                _ => tracing::debug!(%partition, "retired and removed"),
+            if let Err(error) = remove_partition_dir(&*disk, partition) {
+                return tracing::error!(%partition, %error, "the data of {what} cannot be removed");
             }
-            inbox.complete(Completion::Retired { partition, promises: Box::new(promises) });
+            tracing::debug!(%partition, "{what} is removed");
+            done();
         };
         if let Err(error) = storage.put(records, Box::new(removal)) {
-            tracing::warn!(%partition, %error, "the data of a replica that has retired stays until the next start");
+            // The next start finds the directory and removes it.
+            tracing::warn!(%partition, %error, "the data of {what} stays until the next start");
         }
     });
     local.storage.run(job);

@@ -17,4 +17,4 @@ mod tests;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use identity::{Identity, NewIdentity};
-pub use names::{METADATA_DIR, QSTATE_DIR, TOPICS_DIR, parse_partition_dir, partition_dir};
+pub use names::{METADATA_DIR, QSTATE_DIR, TOPICS_DIR, parse_partition_dir, partition_dir, remove_partition_dir};

@@ -20,6 +20,17 @@ pub fn partition_dir(tp: TopicPartition) -> PathBuf {
     Path::new(TOPICS_DIR).join(tp.to_string())
 }
 
+/// Removes the folder of a partition's log, if there is one.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub fn remove_partition_dir(disk: &dyn Disk, tp: TopicPartition) -> Result<(), DiskError> {
+    match disk.remove_dir_all(&partition_dir(tp)) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The partition whose folder in [`TOPICS_DIR`] has this name; `None` for every other name.
 #[must_use]
 pub fn parse_partition_dir(name: &str) -> Option<TopicPartition> {
