@@ -262,13 +262,12 @@ fn check_replicas(image: &Image, topic: TopicId, partitions: &[Assignment]) -> R
     for (number, assignment) in partitions.iter().enumerate() {
         let Assignment { replicas, directories, .. } = assignment;
         let hosts: Vec<BrokerId> = assignment.hosts().collect();
-        let twice = hosts.iter().enumerate().any(|(at, id)| hosts[..at].contains(id));
         let named = directories.is_empty() || directories.len() == hosts.len();
         let target: Vec<BrokerId> = assignment.target_hosts().collect();
-        let target_twice = target.iter().enumerate().any(|(at, id)| target[..at].contains(id));
+        let twice = |ids: &[BrokerId]| ids.iter().enumerate().any(|(at, id)| ids[..at].contains(id));
         let empty = replicas.is_empty() || assignment.target_replicas().is_empty();
         let unknown = assignment.concerned().any(|id| image.broker(id).is_none());
-        if empty || twice || target_twice || !named || unknown {
+        if empty || twice(&hosts) || twice(&target) || !named || unknown {
             return Err(ApplyError::Replicas { topic, number, replicas: assignment.concerned().collect() });
         }
     }

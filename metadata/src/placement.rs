@@ -132,7 +132,7 @@ mod tests {
     use crate::BrokerRole;
     use crate::entry::{Change, Entry};
     use crate::image::tests::{broker, image};
-    use crate::mutation::with_broken;
+    use crate::mutation::assert_noticed;
     use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
@@ -230,22 +230,19 @@ mod tests {
 
     #[test]
     fn a_broken_rule_of_placement_is_noticed() {
-        type Story = fn();
-        let stories: [(Mutation, Story); 8] = [
-            (Mutation::ReplicaOnWitness, an_even_number_of_replicas_has_a_witness_in_turn),
-            (Mutation::WitnessBesideOdd, an_even_number_of_replicas_has_a_witness_in_turn),
-            (Mutation::NoWitness, an_even_number_of_replicas_has_a_witness_in_turn),
-            (Mutation::WitnessOnReplica, a_data_broker_holds_witnesses_only_where_that_is_set),
-            (Mutation::WitnessOnAnyBroker, a_data_broker_holds_witnesses_only_where_that_is_set),
-            (Mutation::PassOverDedicated, a_data_broker_holds_witnesses_only_where_that_is_set),
-            (Mutation::WitnessInAnyRack, a_witness_stands_in_a_rack_of_its_own_where_there_is_one),
-            (Mutation::WitnessOnFirst, an_even_number_of_replicas_has_a_witness_in_turn),
-        ];
-        for (mutation, story) in stories {
-            let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
-            assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
-            println!("noticed {mutation:?}: a_broken_rule_of_placement_is_noticed");
-        }
+        assert_noticed(
+            "a_broken_rule_of_placement_is_noticed",
+            &[
+                (Mutation::ReplicaOnWitness, an_even_number_of_replicas_has_a_witness_in_turn),
+                (Mutation::WitnessBesideOdd, an_even_number_of_replicas_has_a_witness_in_turn),
+                (Mutation::NoWitness, an_even_number_of_replicas_has_a_witness_in_turn),
+                (Mutation::WitnessOnReplica, a_data_broker_holds_witnesses_only_where_that_is_set),
+                (Mutation::WitnessOnAnyBroker, a_data_broker_holds_witnesses_only_where_that_is_set),
+                (Mutation::PassOverDedicated, a_data_broker_holds_witnesses_only_where_that_is_set),
+                (Mutation::WitnessInAnyRack, a_witness_stands_in_a_rack_of_its_own_where_there_is_one),
+                (Mutation::WitnessOnFirst, an_even_number_of_replicas_has_a_witness_in_turn),
+            ],
+        );
     }
 
     #[test]

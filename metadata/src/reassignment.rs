@@ -3,6 +3,7 @@
 //! The log names the target alone. The partition's own leader walks there; when the members are the target, its broker has
 //! that noted, and only then the target is the assignment (consensus rules, 8.3).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_types::{BrokerId, DirectoryId, TopicId};
@@ -87,10 +88,9 @@ impl Assignment {
     /// The brokers that have a replica or may have one: those of the target first, as Kafka orders them, then those that
     /// shall have none, by number.
     #[must_use]
-    pub fn present_replicas(&self) -> Vec<BrokerId> {
-        let mut present = self.target_replicas().to_vec();
-        present.extend(self.removing());
-        present
+    pub fn present_replicas(&self) -> Cow<'_, [BrokerId]> {
+        let (target, removing) = (self.target_replicas(), self.removing());
+        if removing.is_empty() { Cow::Borrowed(target) } else { Cow::Owned([target, &removing].concat()) }
     }
 
     /// The brokers that a reassignment gives a replica, by number.

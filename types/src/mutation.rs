@@ -28,6 +28,17 @@ macro_rules! mutation_switch {
             body()
         }
 
+        /// Breaks each rule while its story runs, which has to fail then. `finder` names the test in the table of all rules.
+        #[cfg(test)]
+        #[allow(dead_code, reason = "not every crate tells its rules by stories")]
+        pub(crate) fn assert_noticed(finder: &str, stories: &[($mutation, fn())]) {
+            for (mutation, story) in stories {
+                let noticed = with_broken(Some(*mutation), || std::panic::catch_unwind(*story));
+                assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
+                println!("noticed {mutation:?}: {finder}");
+            }
+        }
+
         /// Whether `mutation` is broken on this thread.
         #[cfg(any(test, feature = "mutations"))]
         pub(crate) fn broken(mutation: $mutation) -> bool {

@@ -34,15 +34,15 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
 
 /// What is under way in a topic, of the partitions that are wanted; `None` for nothing.
 fn under_way(topic: &Topic, is_wanted: impl Fn(i32) -> bool) -> Option<OngoingTopicReassignment> {
-    let ids = |brokers: Vec<millrace_types::BrokerId>| brokers.into_iter().map(|id| BrokerId(id.0)).collect();
+    let ids = |brokers: &[millrace_types::BrokerId]| brokers.iter().map(|id| BrokerId(id.0)).collect();
     let moving = (0..).zip(&topic.partitions).filter(|(number, one)| one.reassignment.is_some() && is_wanted(*number));
     let partitions: Vec<_> = moving
         .map(|(number, assignment)| {
             OngoingPartitionReassignment::default()
                 .with_partition_index(number)
-                .with_replicas(ids(assignment.present_replicas()))
-                .with_adding_replicas(ids(assignment.adding()))
-                .with_removing_replicas(ids(assignment.removing()))
+                .with_replicas(ids(&assignment.present_replicas()))
+                .with_adding_replicas(ids(&assignment.adding()))
+                .with_removing_replicas(ids(&assignment.removing()))
         })
         .collect();
     let name = TopicName(StrBytes::from_string(topic.name.to_string()));

@@ -20,7 +20,7 @@ use super::store::{MAX_QUEUED, SNAPSHOT_ENTRIES};
 use super::{LEADER_WAIT, MetadataEffect, MetadataEvent, MetadataStore, StoreOptions};
 use crate::call::{Caller, ReplyTo};
 use crate::core::Core;
-use crate::replica::mutation::{Mutation, with_broken};
+use crate::replica::mutation::{Mutation, assert_noticed, with_broken};
 
 mod cluster;
 

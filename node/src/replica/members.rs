@@ -190,7 +190,7 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replica::mutation::with_broken;
+    use crate::replica::mutation::assert_noticed;
     use millrace_types::{BrokerId, DirectoryId};
 
     fn key(broker: i32, directory: u128) -> ReplicaKey {
@@ -320,17 +320,14 @@ mod tests {
 
     #[test]
     fn a_broken_rule_of_members_is_noticed() {
-        type Story = fn();
-        let stories: [(Mutation, Story); 4] = [
-            (Mutation::KeepStrayLearner, a_learner_that_shall_be_none_goes_first),
-            (Mutation::VacateEarly, a_learner_that_shall_be_none_goes_first),
-            (Mutation::GrowFirst, a_directory_takes_the_place_of_the_one_that_is_gone),
-            (Mutation::TwoWitnesses, there_are_never_two_witnesses_and_never_two_steps_in_one),
-        ];
-        for (mutation, story) in stories {
-            let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
-            assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
-            println!("noticed {mutation:?}: a_broken_rule_of_members_is_noticed");
-        }
+        assert_noticed(
+            "a_broken_rule_of_members_is_noticed",
+            &[
+                (Mutation::KeepStrayLearner, a_learner_that_shall_be_none_goes_first),
+                (Mutation::VacateEarly, a_learner_that_shall_be_none_goes_first),
+                (Mutation::GrowFirst, a_directory_takes_the_place_of_the_one_that_is_gone),
+                (Mutation::TwoWitnesses, there_are_never_two_witnesses_and_never_two_steps_in_one),
+            ],
+        );
     }
 }

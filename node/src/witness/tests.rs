@@ -4,7 +4,7 @@ use millrace_storage::{CrashKind, DiskError, LogConfig};
 
 use crate::call::{PartitionAnswer, PartitionOp};
 use crate::core::Core;
-use crate::replica::mutation::{Mutation, with_broken};
+use crate::replica::mutation::{Mutation, assert_noticed};
 use crate::replica::{ReplicaEffect, ReplicaEvent};
 use crate::testing::Cluster;
 
@@ -143,16 +143,13 @@ fn what_all_replicas_have_lost_is_not_waited_for() {
 
 #[test]
 fn a_broken_rule_of_witnesses_is_noticed() {
-    type Story = fn();
-    let stories: [(Mutation, Story); 4] = [
-        (Mutation::ForgetWitnessEnd, a_replica_that_lacks_what_was_acknowledged_is_not_elected),
-        (Mutation::WitnessBeforeDurable, a_witness_that_cannot_store_its_vote_says_nothing_more),
-        (Mutation::WitnessTrustsFailedPut, a_witness_that_cannot_store_its_vote_says_nothing_more),
-        (Mutation::WitnessStopsAtOnce, clients_are_sent_elsewhere_and_a_stop_waits_for_what_is_put),
-    ];
-    for (mutation, story) in stories {
-        let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
-        assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
-        println!("noticed {mutation:?}: a_broken_rule_of_witnesses_is_noticed");
-    }
+    assert_noticed(
+        "a_broken_rule_of_witnesses_is_noticed",
+        &[
+            (Mutation::ForgetWitnessEnd, a_replica_that_lacks_what_was_acknowledged_is_not_elected),
+            (Mutation::WitnessBeforeDurable, a_witness_that_cannot_store_its_vote_says_nothing_more),
+            (Mutation::WitnessTrustsFailedPut, a_witness_that_cannot_store_its_vote_says_nothing_more),
+            (Mutation::WitnessStopsAtOnce, clients_are_sent_elsewhere_and_a_stop_waits_for_what_is_put),
+        ],
+    );
 }

@@ -12,7 +12,7 @@ use crate::builder::BatchBuilder;
 use crate::compress::Codec;
 use crate::disk::{CrashKind, Disk, Fault, FaultPlan, Operation, SimDisk};
 use crate::log::{Log, LogConfig, Look};
-use crate::mutation::{Mutation, with_broken};
+use crate::mutation::{Mutation, assert_noticed};
 use crate::recovery::Known;
 use crate::view::ReadError;
 
@@ -499,17 +499,14 @@ fn a_cut_where_a_damaged_segment_begins_needs_nothing_of_it() {
 
 #[test]
 fn a_broken_rule_of_repair_is_noticed() {
-    type Story = fn();
-    let stories: [(Mutation, Story); 5] = [
-        (Mutation::CutToSealedDamage, opened_over_damage),
-        (Mutation::TakeAnyRepair, wrong_records),
-        (Mutation::RepairNotFlushed, interrupted),
-        (Mutation::RepairTooLate, || too_late(true)),
-        (Mutation::RepairTooLate, || too_late(false)),
-    ];
-    for (mutation, story) in stories {
-        let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
-        assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
-        println!("noticed {mutation:?}: a_broken_rule_of_repair_is_noticed");
-    }
+    assert_noticed(
+        "a_broken_rule_of_repair_is_noticed",
+        &[
+            (Mutation::CutToSealedDamage, opened_over_damage),
+            (Mutation::TakeAnyRepair, wrong_records),
+            (Mutation::RepairNotFlushed, interrupted),
+            (Mutation::RepairTooLate, || too_late(true)),
+            (Mutation::RepairTooLate, || too_late(false)),
+        ],
+    );
 }

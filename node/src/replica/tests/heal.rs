@@ -9,7 +9,7 @@ use millrace_types::{ErrorCode, Instant, Offset};
 
 use super::damage::{bases, compare, dir, is_healed, log_file, small_segments, write, written_with};
 use crate::call::{Acks, PartitionAnswer, PartitionOp};
-use crate::replica::mutation::{Mutation, with_broken};
+use crate::replica::mutation::{Mutation, assert_noticed};
 use crate::testing::{Cluster, batch};
 
 /// A scrub that looks at a segment every 10 ms.
@@ -421,17 +421,14 @@ fn a_second_fault_during_a_repair_is_survived() {
 
 #[test]
 fn a_broken_rule_of_upkeep_is_noticed() {
-    type Story = fn();
-    let stories: [(Mutation, Story); 5] = [
-        (Mutation::LeadUncommittable, rot_of_what_is_not_committed),
-        (Mutation::NeverLeadDamaged, the_same_rot_everywhere),
-        (Mutation::ForgetDamageAtCut, rot_below_a_cut),
-        (Mutation::ServeUnchecked, rot_in_the_way_of_a_follower),
-        (Mutation::LeadDamaged, a_leader_that_cannot_be_repaired),
-    ];
-    for (mutation, story) in stories {
-        let noticed = with_broken(Some(mutation), || std::panic::catch_unwind(story));
-        assert!(noticed.is_err(), "{mutation:?} goes unnoticed");
-        println!("noticed {mutation:?}: a_broken_rule_of_upkeep_is_noticed");
-    }
+    assert_noticed(
+        "a_broken_rule_of_upkeep_is_noticed",
+        &[
+            (Mutation::LeadUncommittable, rot_of_what_is_not_committed),
+            (Mutation::NeverLeadDamaged, the_same_rot_everywhere),
+            (Mutation::ForgetDamageAtCut, rot_below_a_cut),
+            (Mutation::ServeUnchecked, rot_in_the_way_of_a_follower),
+            (Mutation::LeadDamaged, a_leader_that_cannot_be_repaired),
+        ],
+    );
 }
