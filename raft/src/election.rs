@@ -72,7 +72,7 @@ impl Raft {
         if later || (granted && matches!(self.role, Role::Prospective(_))) {
             self.become_unattached(None);
         }
-        let until = now.after(self.settings.election_timeout);
+        let until = now.after(self.patience());
         if granted && let Role::Unattached(unattached) = &mut self.role {
             // Time for the candidate to win.
             unattached.campaign_at = Some(until);

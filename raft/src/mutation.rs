@@ -82,6 +82,8 @@ pub enum Mutation {
     JoinUnaware,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
+    /// R16: a candidate that has lost elections is no more patient than before.
+    NoPatience,
     /// R16: a candidate does not ask for pre-votes.
     NoPreVote,
     /// R17: a leader that hears no majority stays.
@@ -142,6 +144,7 @@ impl Mutation {
         Self::PromoteBehind,
         Self::JoinUnaware,
         Self::PreVoteAgainstLeader,
+        Self::NoPatience,
         Self::NoPreVote,
         Self::NoCheckQuorum,
         Self::IgnoreLaterEpoch,
