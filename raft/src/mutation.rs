@@ -82,7 +82,7 @@ pub enum Mutation {
     JoinUnaware,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
-    /// R16: a candidate that has lost elections is no more patient than before.
+    /// R16: elections that nobody wins make nobody more patient.
     NoPatience,
     /// R16: a candidate does not ask for pre-votes.
     NoPreVote,

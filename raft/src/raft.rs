@@ -61,8 +61,8 @@ pub struct Raft {
     pub(crate) role: Role,
     pub(crate) puts: Puts,
     pub(crate) sessions: Sessions,
-    /// Elections lost by this replica since it last knew a leader; it is the more patient.
-    pub(crate) lost_elections: u32,
+    /// The newest epoch whose leader was known here, or that a start found; each later one is an election that nobody has won.
+    pub(crate) led_epoch: LeaderEpoch,
     pub(crate) random: Random,
     /// Whether what a start must note is durable.
     pub(crate) started: bool,
@@ -116,7 +116,7 @@ impl Raft {
             role,
             puts: Puts::default(),
             sessions: Sessions::default(),
-            lost_elections: 0,
+            led_epoch: epoch,
             random: Random::new(seed),
             started: false,
             start_records,

@@ -103,7 +103,7 @@ impl Raft {
         let (from, to) = (self.role.kind(), next.kind());
         debug_assert!(from.may_become(to) || crate::mutation::any_broken(), "{from:?} may not become {to:?}");
         if matches!(to, RoleKind::Follower | RoleKind::Leader) {
-            self.lost_elections = 0;
+            self.led_epoch = self.epoch;
         }
         self.role = next;
     }

@@ -31,12 +31,18 @@ impl Raft {
         self.transition(Role::Unattached(Unattached { hint, campaign_at: None }));
     }
 
-    /// How long an election may take. It grows with those that were lost: where every voter must agree (rule R13) one more
-    /// candidate is one too many, and votes that are slow to become durable may take longer than was provided for.
+    /// How long an election may take. It grows with those that nobody has won: where every voter must agree (rule R13) one
+    /// more candidate is one too many, and votes that are slow to become durable may take longer than was provided for.
     pub(crate) fn patience(&self) -> Duration {
         let base = self.settings.election_timeout;
-        let grown = base.saturating_mul(1 << self.lost_elections.min(LOST_ELECTIONS_MAX));
-        grown.min(base.max(PATIENCE_MAX))
+        let lost = self.epoch.saturating_sub(self.led_epoch.saturating_add(1));
+        let lost = if broken(Mutation::NoPatience) { 0 } else { u32::try_from(lost).unwrap_or(0) };
+        base.saturating_mul(1 << lost.min(LOST_ELECTIONS_MAX)).min(base.max(PATIENCE_MAX))
+    }
+
+    /// Whether this replica has given its vote, to itself or another, in an election that may still be won.
+    pub(crate) fn awaits_election(&self) -> bool {
+        self.epoch > self.led_epoch && self.voted_for.is_some()
     }
 
     /// As [`Raft::become_unattached`] after a failed election: the pause has a random part, so that two candidates do
@@ -44,9 +50,6 @@ impl Raft {
     pub(crate) fn back_off(&mut self, now: Instant, hint: Option<ReplicaKey>) {
         let patience = self.patience();
         let pause = self.settings.election_timeout / 2 + self.random.delay_below(patience);
-        if matches!(self.role, Role::Candidate(_)) && !broken(Mutation::NoPatience) {
-            self.lost_elections = self.lost_elections.saturating_add(1);
-        }
         self.transition(Role::Unattached(Unattached { hint, campaign_at: Some(now.after(pause)) }));
     }
 
