@@ -157,6 +157,7 @@ mod table {
         (Peer::StarveControl, SESSIONS),
         (Peer::KeepSilent, Simulator),
         (Peer::QueueWithoutBound, SESSIONS),
+        (Peer::BoundByNumber, SESSIONS),
         (Peer::IgnoreQuota, SESSIONS),
     ];
 
