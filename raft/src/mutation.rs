@@ -84,6 +84,8 @@ pub enum Mutation {
     PreVoteAgainstLeader,
     /// R16: elections that nobody wins make nobody more patient.
     NoPatience,
+    /// R16: all who have voted wait for the same time before they ask.
+    WaitAlike,
     /// R16: a candidate does not ask for pre-votes.
     NoPreVote,
     /// R17: a leader that hears no majority stays.
@@ -145,6 +147,7 @@ impl Mutation {
         Self::JoinUnaware,
         Self::PreVoteAgainstLeader,
         Self::NoPatience,
+        Self::WaitAlike,
         Self::NoPreVote,
         Self::NoCheckQuorum,
         Self::IgnoreLaterEpoch,
