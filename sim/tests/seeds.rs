@@ -20,6 +20,7 @@ fn passes(seed: u64, profile: Profile) {
         Profile::Single => String::new(),
         Profile::Drawn => " --cluster".to_owned(),
         Profile::Brokers(brokers) => format!(" --cluster {brokers}"),
+        Profile::Moving(brokers) => format!(" --cluster {brokers} --moves"),
     };
     assert!(
         report.violation.is_none(),

@@ -5,6 +5,7 @@ mod clock;
 mod connections;
 mod cores;
 mod disk_work;
+mod moves;
 mod port;
 mod process;
 mod sessions;
@@ -77,10 +78,12 @@ pub enum Notice {
         /// Its state at the end.
         status: Box<Status>,
     },
-    /// The data of a replica is deleted.
+    /// The data of a replica goes.
     Removed {
         /// The partition.
         partition: TopicPartition,
+        /// Since the replica has moved away, and not since its topic is deleted.
+        retired: bool,
     },
     /// A replica has acknowledged a batch.
     Acknowledged {

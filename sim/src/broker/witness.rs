@@ -3,8 +3,9 @@
 //! A witness takes the events of a replica and stands in the same place; it has no log, and nothing to publish.
 
 use millrace_node::Core;
+use millrace_node::metadata_store::Part;
 use millrace_node::peers::PeersEvent;
-use millrace_node::replica::{ReplicaEffect, ReplicaEvent};
+use millrace_node::replica::{Promises, ReplicaEffect, ReplicaEvent};
 use millrace_node::witness::Witness;
 use millrace_node::{Answer, PartitionAnswer};
 use millrace_raft::{Configuration, Voter};
@@ -20,6 +21,7 @@ impl Process {
         if self.end != End::Serving {
             return;
         }
+        self.expect_nothing(port, partition);
         let promises = self.remembered.remove(&partition).unwrap_or_default().promises;
         port.note(format_args!("{partition} witnessed from {:?}", promises.witness_end));
         let first = Configuration::first(voters);
@@ -27,6 +29,7 @@ impl Process {
         self.witnesses.insert(partition, Witness::new(partition, self.me, &promises, first, timeout));
         let start = Event::Replica(partition, ReplicaEvent::Start);
         port.mail(Who::Metadata, Who::Replica(partition), start);
+        self.retire_unless(port, partition, Part::Witness);
     }
 
     /// A step of a witness.
@@ -61,10 +64,12 @@ impl Process {
         }
         if stopped {
             turn.push(PeersEvent::Unhosted(partition));
-            self.witnesses.remove(&partition);
             self.timers.remove(&from);
+            let retired = self.witnesses.remove(&partition).filter(Witness::is_retired);
             if self.deleting.contains(&partition) {
                 self.remove(port, partition);
+            } else if let Some(core) = retired {
+                self.forget_retired(port, partition, Promises::of_retired(core.consensus()));
             }
         }
         self.end_turn(port, from, turn);

@@ -21,6 +21,7 @@ pub mod matching;
 pub mod metadata;
 pub mod order;
 pub mod reads;
+pub mod reassigned;
 pub mod suffix;
 pub mod target;
 pub mod told;
