@@ -392,7 +392,7 @@ impl Process {
 }
 
 /// A line of the trace about what happens to a replica.
-fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
+pub(super) fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
     match event {
         ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
             let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();

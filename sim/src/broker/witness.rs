@@ -11,6 +11,7 @@ use millrace_node::{Answer, PartitionAnswer};
 use millrace_raft::{Configuration, Voter};
 use millrace_types::TopicPartition;
 
+use super::cores::note;
 use super::port::{Event, Port, Who};
 use super::process::{End, Process};
 
@@ -40,6 +41,7 @@ impl Process {
         if matches!(event, ReplicaEvent::Start) {
             turn.push(PeersEvent::Hosted(partition));
         }
+        note(port, partition, &event);
         core.step(port.now, event, &mut effects);
         for effect in effects {
             match effect {
