@@ -173,7 +173,7 @@ impl Process {
 
     /// Forgets a partition, then removes its data.
     pub(super) fn remove(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
-        port.notices.push(Notice::Removed { partition, retired: false });
+        port.notices.push(Notice::Removed { partition, retired: None });
         self.deleting.remove(&partition);
         self.threads.forget(partition);
     }
@@ -328,7 +328,7 @@ impl Process {
             self.remove(port, partition);
         } else if core.is_retired() {
             self.stop_coordinator(port, partition);
-            self.forget_retired(port, partition, Promises::of_retired(core.consensus()));
+            self.forget_retired(port, partition, Part::Replica, Promises::of_retired(core.consensus()));
         }
     }
 

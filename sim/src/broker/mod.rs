@@ -19,6 +19,7 @@ pub use process::Process;
 use std::time::Duration;
 
 use bytes::Bytes;
+use millrace_node::metadata_store::Part;
 use millrace_node::peer::LinkId;
 use millrace_raft::Status;
 use millrace_types::{BrokerId, TopicPartition};
@@ -82,8 +83,8 @@ pub enum Notice {
     Removed {
         /// The partition.
         partition: TopicPartition,
-        /// Since the replica has moved away, and not since its topic is deleted.
-        retired: bool,
+        /// What has moved away; `None` when its topic is deleted.
+        retired: Option<Part>,
     },
     /// A replica has acknowledged a batch.
     Acknowledged {

@@ -47,9 +47,15 @@ impl Process {
     }
 
     /// Leaves nothing of what has retired but its word in elections, then removes its data.
-    pub(super) fn forget_retired(&mut self, port: &mut Port<'_>, partition: TopicPartition, promises: Promises) {
+    pub(super) fn forget_retired(
+        &mut self,
+        port: &mut Port<'_>,
+        partition: TopicPartition,
+        part: Part,
+        promises: Promises,
+    ) {
         port.note(format_args!("{partition} has retired"));
-        port.notices.push(Notice::Removed { partition, retired: true });
+        port.notices.push(Notice::Removed { partition, retired: Some(part) });
         self.threads.retire(partition, promises);
     }
 
@@ -70,9 +76,10 @@ impl Process {
     /// What the start has found of partitions that moved away is gone; what was deleted goes now.
     pub(super) fn clear_orphans(&mut self, port: &mut Port<'_>) {
         let orphans = std::mem::take(&mut self.orphans);
+        // What it was does not show any more. A witness may go while it learns, a data voter may not.
         for (partition, _) in orphans.retired() {
             port.note(format_args!("{partition} had moved away"));
-            port.notices.push(Notice::Removed { partition: *partition, retired: true });
+            port.notices.push(Notice::Removed { partition: *partition, retired: Some(Part::Witness) });
         }
         for partition in orphans.deleted() {
             port.note(format_args!("{partition} was deleted"));

@@ -71,7 +71,7 @@ impl Process {
             if self.deleting.contains(&partition) {
                 self.remove(port, partition);
             } else if let Some(core) = retired {
-                self.forget_retired(port, partition, Promises::of_retired(core.consensus()));
+                self.forget_retired(port, partition, Part::Witness, Promises::of_retired(core.consensus()));
             }
         }
         self.end_turn(port, from, turn);

@@ -56,6 +56,8 @@ pub struct ClusterOptions {
     pub scrub: u64,
     /// The administrator moves partitions, once in so many milliseconds on average; 0 for never.
     pub moves_ms: u64,
+    /// Whether brokers that hold data may hold witnesses (`witness.placement`).
+    pub witness_any: bool,
     /// For how long a preferred leader is in sync before it asks to lead; `None` for as long as a broker waits by itself.
     pub patience: Option<Duration>,
 }
@@ -85,6 +87,7 @@ impl Default for ClusterOptions {
             rotting: None,
             scrub: 0,
             moves_ms: 0,
+            witness_any: false,
             patience: None,
         }
     }
@@ -130,6 +133,7 @@ impl ClusterOptions {
             rotting: None,
             scrub: 0,
             moves_ms: 0,
+            witness_any: false,
             patience: None,
         }
     }
@@ -170,6 +174,7 @@ impl Options {
         if moves && self.data_brokers() > 1 {
             self.cluster.moves_ms = mean;
         }
+        self.cluster.witness_any = dice.chance(30) && self.cluster.moves_ms > 0;
         let patience = Duration::from_millis(dice.pick(&[100, 1_000, 5_000]));
         self.cluster.patience = dice.chance(25).then_some(patience);
     }

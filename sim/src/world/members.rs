@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use millrace_metadata::Topic;
-use millrace_node::metadata_store;
+use millrace_node::metadata_store::{self, Part};
 use millrace_raft::{Raft, ReplicaKey, RoleKind, VoterRole};
 use millrace_storage::{Disk, TOPICS_DIR, parse_partition_dir};
 use millrace_types::TopicPartition;
@@ -29,7 +29,7 @@ impl World {
 
     /// Looks at the witness of a partition and at those that are in sync, where it has one.
     pub(super) fn watch_witness(&mut self, partition: TopicPartition) {
-        if self.options.cluster.witnesses.is_empty() {
+        if self.options.cluster.witnesses.is_empty() && !self.options.cluster.witness_any {
             return;
         }
         let Some(ghost) = self.ghosts.get(&partition) else { return };
@@ -61,16 +61,16 @@ impl World {
 
     /// The data of a replica goes, since it has `retired` or since its topic is deleted. What it has held, and has said that it
     /// holds, counts no more, should it come back.
-    pub(super) fn removed(&mut self, at: usize, partition: TopicPartition, retired: bool) {
+    pub(super) fn removed(&mut self, at: usize, partition: TopicPartition, retired: Option<Part>) {
         let machine = &mut self.brokers[at];
         machine.forget(partition);
         let image = machine.process.as_deref().map(Process::image);
-        let is_there = retired || image.is_some_and(|image| image.topic_by_id(partition.topic).is_some());
-        self.retired += u64::from(retired);
+        let is_there = retired.is_some() || image.is_some_and(|image| image.topic_by_id(partition.topic).is_some());
+        self.retired += u64::from(retired.is_some());
         if let (true, Some(key)) = (is_there, machine.key) {
             let ghost = self.ghosts.entry(partition).or_default();
             ghost.words.retain(|(_, said), _| *said != key);
-            let result = deleted::check(ghost, key);
+            let result = deleted::check(ghost, key, retired.unwrap_or(Part::Replica));
             self.judge("deleted", partition, result);
         }
     }

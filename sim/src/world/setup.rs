@@ -108,6 +108,7 @@ pub(super) fn config(options: &Options, broker: BrokerId) -> BrokerConfig {
     let cluster = [
         ("offsets.topic.replication.factor", options.cluster.offsets_replicas.to_string()),
         ("log.scrub.bytes.per.second", options.cluster.scrub.to_string()),
+        ("witness.placement", if options.cluster.witness_any { "any" } else { "dedicated" }.to_owned()),
         ("peer.session.timeout.ms", options.cluster.sessions.session_timeout.as_millis().to_string()),
     ];
     let values = values.into_iter().chain(cluster.into_iter().filter(|_| options.is_cluster()));
