@@ -80,6 +80,8 @@ pub enum Mutation {
     PromoteBehind,
     /// R15: a replica is in sync before it knows that it votes.
     JoinUnaware,
+    /// R15: a witness in whose place a replica shall begin is taken for that replica.
+    LearnAsWitness,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
     /// R16: a candidate does not ask for pre-votes.
@@ -141,6 +143,7 @@ impl Mutation {
         Self::CountBeforeJoining,
         Self::PromoteBehind,
         Self::JoinUnaware,
+        Self::LearnAsWitness,
         Self::PreVoteAgainstLeader,
         Self::NoPreVote,
         Self::NoCheckQuorum,

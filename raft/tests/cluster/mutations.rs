@@ -60,6 +60,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::CountBeforeJoining, Script("raft_6_rejoin")),
     (M::PromoteBehind, Script("raft_6_rejoin")),
     (M::JoinUnaware, Script("raft_6_rejoin")),
+    (M::LearnAsWitness, Script("raft_6_witness_learns")),
     (M::PreVoteAgainstLeader, Script("kip_996_pre_vote")),
     (M::NoPreVote, Script("kip_996_pre_vote")),
     (M::NoCheckQuorum, Script("thesis_6_2_check_quorum")),
