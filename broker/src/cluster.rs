@@ -111,6 +111,7 @@ fn tuned(settings: &Settings) -> PeerSettings {
         shards: settings.replica_fetchers,
         session_timeout,
         keepalive: (session_timeout / KEEPALIVES).max(Duration::from_millis(1)),
+        catch_up_rate: settings.catch_up_bytes_per_second,
         ..PeerSettings::default()
     }
 }

@@ -44,6 +44,8 @@ pub struct Settings {
     pub scrub_bytes_per_second: u64,
     /// Connections with each other broker for partitions (`num.replica.fetchers`).
     pub replica_fetchers: u8,
+    /// Bytes that go in a second to another broker whose replicas are far behind, 1 or more (`replica.catch.up.bytes.per.second`).
+    pub catch_up_bytes_per_second: u64,
     /// How long another broker may be silent (`peer.session.timeout.ms`).
     pub peer_session_timeout: Duration,
     /// For how long the preferred leader is in sync before it asks to lead (`leader.imbalance.check.interval.seconds`); `None` when it
@@ -145,6 +147,9 @@ impl Settings {
             broker_id: BrokerId(int(config.number("node.id"))),
             incarnation,
             log_dir,
+            catch_up_bytes_per_second: u64::try_from(config.number("replica.catch.up.bytes.per.second"))
+                .unwrap_or(1)
+                .max(1),
             replica_fetchers: u8::try_from(config.number("num.replica.fetchers")).unwrap_or(u8::MAX),
             peer_session_timeout: millis("peer.session.timeout.ms"),
             leader_patience: config

@@ -46,7 +46,7 @@ impl Raft {
         // Whoever was refused for its log need not ask again: this replica is the better candidate.
         if request.pre && vote == Err(Denial::Position) {
             match self.role {
-                Role::Unattached(_) if self.may_campaign() => self.campaign(now, None, out),
+                Role::Unattached(_) if self.may_campaign() && !self.awaits_election() => self.campaign(now, None, out),
                 Role::Prospective(_) => self.ask_voter(from.key, out),
                 _ => {}
             }
@@ -72,9 +72,10 @@ impl Raft {
         if later || (granted && matches!(self.role, Role::Prospective(_))) {
             self.become_unattached(None);
         }
-        let until = now.after(self.settings.election_timeout);
+        let patience = self.patience();
+        let until = now.after(patience + self.random.delay_below(patience / 2));
         if granted && let Role::Unattached(unattached) = &mut self.role {
-            // Time for the candidate to win.
+            // Time for the candidate to win; if it does not, its voters do not ask all at once.
             unattached.campaign_at = Some(until);
         }
     }

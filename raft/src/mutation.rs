@@ -84,6 +84,8 @@ pub enum Mutation {
     LearnAsWitness,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
+    /// R16: elections that nobody wins make nobody more patient.
+    NoPatience,
     /// R16: a candidate does not ask for pre-votes.
     NoPreVote,
     /// R17: a leader that hears no majority stays.
@@ -145,6 +147,7 @@ impl Mutation {
         Self::JoinUnaware,
         Self::LearnAsWitness,
         Self::PreVoteAgainstLeader,
+        Self::NoPatience,
         Self::NoPreVote,
         Self::NoCheckQuorum,
         Self::IgnoreLaterEpoch,

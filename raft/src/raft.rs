@@ -61,6 +61,8 @@ pub struct Raft {
     pub(crate) role: Role,
     pub(crate) puts: Puts,
     pub(crate) sessions: Sessions,
+    /// The newest epoch whose leader was known here, or that a start found; each later one is an election that nobody has won.
+    pub(crate) led_epoch: LeaderEpoch,
     pub(crate) random: Random,
     /// Whether what a start must note is durable.
     pub(crate) started: bool,
@@ -114,6 +116,7 @@ impl Raft {
             role,
             puts: Puts::default(),
             sessions: Sessions::default(),
+            led_epoch: epoch,
             random: Random::new(seed),
             started: false,
             start_records,

@@ -218,6 +218,12 @@ pub const BROKER_KEYS: &[Key] = &[
         int(1, 100_000),
         "The most idempotent producers one partition remembers; the one that has been idle longest goes first.",
     ),
+    key(
+        "replica.catch.up.bytes.per.second",
+        long(65_536, 104_857_600),
+        "How fast records go to each other broker whose replicas are far behind, since they were away or are being moved there, and for repairs.",
+    )
+    .unit(Unit::Bytes),
     dynamic(
         "replica.lag.time.max.ms",
         long(1, 10_000),

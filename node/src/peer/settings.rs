@@ -42,7 +42,7 @@ pub struct PeerSettings {
     pub backoff_max: Duration,
     /// The pause after a refusal, which is not over soon.
     pub refused_pause: Duration,
-    /// Bytes per second of the catch-up shard, 1 or more.
+    /// `replica.catch.up.bytes.per.second`: bytes per second of the catch-up shard, 1 or more.
     pub catch_up_rate: u64,
     /// Bytes that a connection may have handed to its socket and not seen leave: what the most urgent message waits for.
     pub window: usize,

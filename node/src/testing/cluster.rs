@@ -3,6 +3,8 @@
 //! Links delay; they lose what is sent while they are cut, and as much else as a test asks for. A crash drops the process; a
 //! power loss also what its disk does not keep.
 
+mod links;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,60 +235,6 @@ impl Cluster {
         node.hears.clear();
         node.hold = false;
         self.hear();
-    }
-
-    /// Cuts, or heals, both ways between two brokers.
-    pub(crate) fn link(&mut self, a: usize, b: usize, up: bool) {
-        for way in [(a, b), (b, a)] {
-            if up {
-                self.cut.remove(&way)
-            } else {
-                self.cut.insert(way)
-            };
-        }
-        self.hear();
-    }
-
-    /// Cuts, or heals, all links of a broker.
-    pub(crate) fn isolate(&mut self, at: usize, up: bool) {
-        (0..self.nodes.len()).filter(|other| *other != at).for_each(|other| self.link(at, other, up));
-    }
-
-    /// Ends every fault.
-    pub(crate) fn heal(&mut self) {
-        (self.loss, self.delay) = (0, 1);
-        self.lost.clear();
-        self.cut.clear();
-        for at in 0..self.nodes.len() {
-            self.nodes[at].hold = false;
-            if !self.runs(at) {
-                self.start(at);
-            }
-            self.work(at);
-        }
-        self.hear();
-    }
-
-    /// Sessions follow processes and links.
-    pub(super) fn hear(&mut self) {
-        for by in 0..self.nodes.len() {
-            for of in (0..self.nodes.len()).filter(|of| *of != by) {
-                if !self.runs(by) {
-                    continue;
-                }
-                let lives = self.runs(of);
-                let hears = lives && !self.cut.contains(&(of, by));
-                if hears && self.nodes[by].hears.insert(of) {
-                    let peer = self.nodes[of].storage.me();
-                    self.step(by, ReplicaEvent::SessionUp(peer));
-                } else if !hears && self.nodes[by].hears.remove(&of) {
-                    let heard = self.now.instant;
-                    // A process that is gone is noticed at once, a broken link by its silence.
-                    let wait = if lives { SESSION_TIMEOUT } else { Duration::ZERO };
-                    self.after(wait, Happening::Silence { by, of, heard });
-                }
-            }
-        }
     }
 
     fn after(&mut self, delay: Duration, happening: Happening) {

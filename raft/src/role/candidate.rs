@@ -25,7 +25,7 @@ impl Raft {
     /// Begins an epoch with a vote for itself. The others are asked when that is durable: a candidate that forgets its
     /// epoch could ask for it again, with another log.
     pub(crate) fn become_candidate(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let until = now.after(self.settings.election_timeout);
+        let until = now.after(self.patience());
         let candidate = Candidate { granted: BTreeMap::new(), denied: BTreeSet::new(), until };
         self.transition(Role::Candidate(candidate));
         let epoch = self.epoch.saturating_add(1);
@@ -34,7 +34,7 @@ impl Raft {
 
     /// The vote for itself is durable.
     pub(crate) fn self_vote(&mut self, now: Instant, epoch: LeaderEpoch, out: &mut Vec<Effect>) {
-        let (me, grant, until) = (self.me.key, self.own_grant(), now.after(self.settings.election_timeout));
+        let (me, grant, until) = (self.me.key, self.own_grant(), now.after(self.patience()));
         let is_same = epoch == self.epoch;
         if let Role::Candidate(candidate) = &mut self.role
             && is_same

@@ -102,6 +102,9 @@ impl Raft {
     pub(crate) fn transition(&mut self, next: Role) {
         let (from, to) = (self.role.kind(), next.kind());
         debug_assert!(from.may_become(to) || crate::mutation::any_broken(), "{from:?} may not become {to:?}");
+        if matches!(to, RoleKind::Follower | RoleKind::Leader) {
+            self.led_epoch = self.epoch;
+        }
         self.role = next;
     }
 

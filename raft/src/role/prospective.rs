@@ -27,7 +27,7 @@ pub(crate) struct Prospective {
 impl Raft {
     /// Asks for pre-votes; `transfer` is the leader that has named this replica its successor.
     pub(crate) fn campaign(&mut self, now: Instant, transfer: Option<ReplicaKey>, out: &mut Vec<Effect>) {
-        let until = now.after(self.settings.election_timeout);
+        let until = now.after(self.patience());
         let granted = BTreeMap::from([(self.me.key, self.own_grant())]);
         self.transition(Role::Prospective(Prospective { granted, denied: BTreeSet::new(), hint: None, until }));
         if broken(Mutation::NoPreVote) {

@@ -7,8 +7,14 @@ use millrace_types::Instant;
 use super::{Role, RoleKind};
 use crate::effect::Effect;
 use crate::identity::ReplicaKey;
+use crate::mutation::{Mutation, broken};
 use crate::raft::Raft;
 use crate::settings::UncleanRecovery;
+
+/// The longest that patience grows to, unless an election may take longer from the first.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+/// Elections lost beyond this many make no difference.
+const LOST_ELECTIONS_MAX: u32 = 10;
 
 /// What an unattached replica knows.
 #[derive(Debug, Clone, Default)]
@@ -25,10 +31,25 @@ impl Raft {
         self.transition(Role::Unattached(Unattached { hint, campaign_at: None }));
     }
 
+    /// How long an election may take. It grows with those that nobody has won: where every voter must agree (rule R13) one
+    /// more candidate is one too many, and votes that are slow to become durable may take longer than was provided for.
+    pub(crate) fn patience(&self) -> Duration {
+        let base = self.settings.election_timeout;
+        let lost = self.epoch.saturating_sub(self.led_epoch.saturating_add(1));
+        let lost = if broken(Mutation::NoPatience) { 0 } else { u32::try_from(lost).unwrap_or(0) };
+        base.saturating_mul(1 << lost.min(LOST_ELECTIONS_MAX)).min(base.max(PATIENCE_MAX))
+    }
+
+    /// Whether this replica has given its vote, to itself or another, in an election that may still be won.
+    pub(crate) fn awaits_election(&self) -> bool {
+        self.epoch > self.led_epoch && self.voted_for.is_some()
+    }
+
     /// As [`Raft::become_unattached`] after a failed election: the pause has a random part, so that two candidates do
-    /// not meet again (Raft 5.2).
+    /// not meet again (Raft 5.2), which grows with the elections that were lost (KIP-595, `quorum.election.backoff.max.ms`).
     pub(crate) fn back_off(&mut self, now: Instant, hint: Option<ReplicaKey>) {
-        let pause = self.settings.election_timeout / 2 + self.random.delay_below(self.settings.election_timeout);
+        let patience = self.patience();
+        let pause = self.settings.election_timeout / 2 + self.random.delay_below(patience);
         self.transition(Role::Unattached(Unattached { hint, campaign_at: Some(now.after(pause)) }));
     }
 

@@ -62,6 +62,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::JoinUnaware, Script("raft_6_rejoin")),
     (M::LearnAsWitness, Script("raft_6_witness_learns")),
     (M::PreVoteAgainstLeader, Script("kip_996_pre_vote")),
+    (M::NoPatience, Script("raft_5_2_patience")),
     (M::NoPreVote, Script("kip_996_pre_vote")),
     (M::NoCheckQuorum, Script("thesis_6_2_check_quorum")),
     (M::IgnoreLaterEpoch, Script("raft_5_1_terms")),

@@ -44,7 +44,9 @@ impl World {
         if let Some(leader) = leader {
             let running = |key| self.running(key, partition);
             let whole = |(machine, _): &(&Machine, &Raft)| !machine.rotten.contains(&partition);
-            let in_sync = leader.in_sync_full().into_iter().filter_map(running).filter(whole);
+            // Nor does a disk that was set back hold what was on it, and its votes are refused (hole 8).
+            let kept = |key: &ReplicaKey| !self.gone.contains(key);
+            let in_sync = leader.in_sync_full().into_iter().filter(kept).filter_map(running).filter(whole);
             let in_sync: Vec<_> = in_sync.map(|(_, raft)| (raft.me().key, raft.status())).collect();
             found.push(witness::check(ghost, &told, (leader.me().key, &leader.status()), &in_sync));
         }
