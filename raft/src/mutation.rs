@@ -84,6 +84,8 @@ pub enum Mutation {
     PromoteBehind,
     /// R15: a replica is in sync before it knows that it votes.
     JoinUnaware,
+    /// R15: a witness in whose place a replica shall begin is taken for that replica.
+    LearnAsWitness,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
     /// R16: elections that nobody wins make nobody more patient.
@@ -151,6 +153,7 @@ impl Mutation {
         Self::CountBeforeJoining,
         Self::PromoteBehind,
         Self::JoinUnaware,
+        Self::LearnAsWitness,
         Self::PreVoteAgainstLeader,
         Self::NoPatience,
         Self::WaitAlike,

@@ -18,6 +18,8 @@ pub enum Profile {
     Drawn,
     /// So many, founded together.
     Brokers(usize),
+    /// The same, and partitions move in every run.
+    Moving(usize),
 }
 
 /// Which kinds of faults a run may have.
@@ -163,6 +165,9 @@ impl Options {
             options.cluster(dice);
         }
         options.faults.keep(kinds);
+        if options.cluster.founded {
+            options.draw_moves(dice, profile);
+        }
         options
     }
 

@@ -62,6 +62,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::CountBeforeJoining, Script("raft_6_rejoin")),
     (M::PromoteBehind, Script("raft_6_rejoin")),
     (M::JoinUnaware, Script("raft_6_rejoin")),
+    (M::LearnAsWitness, Script("raft_6_witness_learns")),
     (M::PreVoteAgainstLeader, Script("kip_996_pre_vote")),
     (M::NoPatience, Script("raft_5_2_patience")),
     (M::WaitAlike, Script("raft_5_2_voters")),

@@ -23,6 +23,7 @@ pub mod matching;
 pub mod metadata;
 pub mod order;
 pub mod reads;
+pub mod reassigned;
 pub mod recovering;
 pub mod suffix;
 pub mod target;
