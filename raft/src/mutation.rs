@@ -74,6 +74,10 @@ pub enum Mutation {
     ChangeBeforeEpoch,
     /// R15: a change does not wait for what is committed to be so among the present voters.
     ChangeBeforeCommit,
+    /// R15: members change while a voter that lives recovers.
+    ChangeWhileRecovering,
+    /// R15: who is no voter in its own configuration asks for votes.
+    CampaignOutside,
     /// R15: what a replica acknowledged before it became a member counts.
     CountBeforeJoining,
     /// R15: a learner gets a vote before it has caught up.
@@ -142,6 +146,8 @@ impl Mutation {
         Self::ChangeBeforeConfiguration,
         Self::ChangeBeforeEpoch,
         Self::ChangeBeforeCommit,
+        Self::ChangeWhileRecovering,
+        Self::CampaignOutside,
         Self::CountBeforeJoining,
         Self::PromoteBehind,
         Self::JoinUnaware,

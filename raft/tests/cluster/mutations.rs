@@ -57,6 +57,8 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::ChangeBeforeConfiguration, Seeds(Profile::Members)),
     (M::ChangeBeforeEpoch, Seeds(Profile::Members)),
     (M::ChangeBeforeCommit, Script("raft_6_commit")),
+    (M::ChangeWhileRecovering, Script("raft_6_recovering")),
+    (M::CampaignOutside, Script("raft_6_outside")),
     (M::CountBeforeJoining, Script("raft_6_rejoin")),
     (M::PromoteBehind, Script("raft_6_rejoin")),
     (M::JoinUnaware, Script("raft_6_rejoin")),
