@@ -44,7 +44,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::CleanVoteWhileRecovering, Seeds(Profile::PageCache)),
     (M::CountRecovering, Seeds(Profile::PageCache)),
     (M::ForgetRecovering, Seeds(Profile::PageCache)),
-    (M::RecoverToHighWatermark, Seeds(Profile::PageCache)),
+    (M::RecoverToHighWatermark, Script("hole_06_recovery_target")),
     (M::CountOldIncarnation, Seeds(Profile::PageCache)),
     (M::UncleanMajority, Seeds(Profile::PageCache)),
     (M::UnanimousCuresNobody, Seeds(Profile::PageCache)),
