@@ -77,9 +77,9 @@ pub fn host(broker: BrokerId) -> String {
 
 /// A broker as it registers itself.
 #[must_use]
-pub fn registration(key: ReplicaKey, incarnation: Incarnation, role: BrokerRole) -> Broker {
+pub fn registration(key: ReplicaKey, rack: Option<String>, incarnation: Incarnation, role: BrokerRole) -> Broker {
     let endpoint = Endpoint { listener: LISTENER.to_owned(), host: host(key.broker), port: 9092 };
-    Broker { id: key.broker, rack: None, endpoints: vec![endpoint], directory: key.directory, incarnation, role }
+    Broker { id: key.broker, rack, endpoints: vec![endpoint], directory: key.directory, incarnation, role }
 }
 
 /// Starts a broker.
@@ -203,7 +203,7 @@ fn metadata(
     let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
     let is_witness = start.cluster.witnesses.contains(&start.broker);
     let role = if is_witness { BrokerRole::Witness } else { BrokerRole::Data };
-    let broker = registration(key, qstate.boot().current.incarnation, role);
+    let broker = registration(key, start.config.value("broker.rack"), qstate.boot().current.incarnation, role);
     let mut dice = start.dice.clone();
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),

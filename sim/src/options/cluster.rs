@@ -58,6 +58,8 @@ pub struct ClusterOptions {
     pub moves_ms: u64,
     /// Whether brokers that hold data may hold witnesses (`witness.placement`).
     pub witness_any: bool,
+    /// Racks that the brokers stand in, and from whose replicas consumers read (KIP-392); 0 for none.
+    pub racks: u64,
     /// For how long a preferred leader is in sync before it asks to lead; `None` for as long as a broker waits by itself.
     pub patience: Option<Duration>,
 }
@@ -88,6 +90,7 @@ impl Default for ClusterOptions {
             scrub: 0,
             moves_ms: 0,
             witness_any: false,
+            racks: 0,
             patience: None,
         }
     }
@@ -133,6 +136,7 @@ impl ClusterOptions {
             scrub: 0,
             moves_ms: 0,
             witness_any: false,
+            racks: 0,
             patience: None,
         }
     }
@@ -178,6 +182,18 @@ impl Options {
         self.cluster.patience = dice.chance(25).then_some(patience);
     }
 
+    /// What acknowledges, what follows when too many replicas may have lost records, and who reads where. Drawn last, as moves are.
+    pub(super) fn draw_policies(&mut self, dice: &mut Dice) {
+        let (quorum, manual) = (dice.chance(25), dice.chance(25));
+        // Nobody plays the operator here: `manual` must find a clean majority when all is healed.
+        let loses = self.cluster.replaced.is_some() || self.cluster.rotting.is_some() || self.faults.flush_ms > 0;
+        for topic in &mut self.topics {
+            topic.quorum = quorum && dice.chance(50);
+            topic.manual = manual && topic.is_durable() && !loses;
+        }
+        self.cluster.racks = if dice.chance(20) { dice.between(1, 3) } else { 0 };
+    }
+
     /// The fewest replicas that a partition is moved to: what a disk that is replaced or rots has lost must be on two others.
     #[must_use]
     pub const fn moved_replicas_min(&self) -> u64 {
@@ -201,4 +217,9 @@ impl Options {
     pub const fn replicas_min(&self) -> u64 {
         if self.cluster.replaced.is_some() { 3 } else { 1 }
     }
+}
+
+/// The name of a rack.
+pub(crate) fn rack_name(rack: u64) -> String {
+    format!("rack-{rack}")
 }

@@ -244,6 +244,8 @@ fn configs(topic: &TopicOptions) -> Vec<(&'static str, String)> {
     ];
     if topic.replicas > 1 {
         configs.push(("min.insync.replicas", topic.min_in_sync.to_string()));
+        configs.push(("ack.policy", if topic.quorum { "quorum" } else { "isr" }.to_owned()));
+        configs.push(("unclean.recovery.strategy", if topic.manual { "manual" } else { "unanimous" }.to_owned()));
     }
     configs
 }

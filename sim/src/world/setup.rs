@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use millrace_metadata::config::BrokerConfig;
+use millrace_metadata::config::{BrokerConfig, RACK_AWARE_SELECTOR};
 use millrace_storage::{FaultPlan, SimDisk};
 use millrace_types::BrokerId;
 
@@ -16,7 +16,7 @@ use crate::dice::Dice;
 use crate::history::{History, Part};
 use crate::invariant::chain::Chains;
 use crate::invariant::epochs::Epochs;
-use crate::options::{ClusterOptions, Kinds, Options, Profile};
+use crate::options::{ClusterOptions, Kinds, Options, Profile, rack_name};
 use crate::queue::Queue;
 use crate::trace::Trace;
 
@@ -112,7 +112,11 @@ pub(super) fn config(options: &Options, broker: BrokerId) -> BrokerConfig {
         ("peer.session.timeout.ms", options.cluster.sessions.session_timeout.as_millis().to_string()),
     ];
     let values = values.into_iter().chain(cluster.into_iter().filter(|_| options.is_cluster()));
-    let values: Vec<(&str, String)> = values.collect();
+    let mut values: Vec<(&str, String)> = values.collect();
+    if let Some(rack) = u64::from(broker.0.cast_unsigned()).checked_rem(options.cluster.racks) {
+        values.push(("broker.rack", rack_name(rack)));
+        values.push(("replica.selector.class", RACK_AWARE_SELECTOR.to_owned()));
+    }
     let known = values.iter().map(|(key, value)| (*key, value.as_str()));
     BrokerConfig::new(known).unwrap_or_else(|error| panic!("the simulator's own configuration is wrong: {error:?}"))
 }
