@@ -153,9 +153,9 @@ metrics! {
     PEER_OVERFLOWS = "millrace_peer_overflows_total", Counter, Count, "broker",
         "Times a queue of messages to a broker was full and was given up.";
     PEER_QUEUED_BYTES = "millrace_peer_queued_bytes", Gauge, Bytes, "broker",
-        "Bytes of messages that wait for a connection with a broker; with 256 MiB its queue is given up.";
+        "Bytes of messages that wait for a connection with a broker; with 256 MiB, 256 bytes for each message counted in, its queue is given up.";
     PEER_QUEUED = "millrace_peer_queued_messages", Gauge, Count, "broker",
-        "Messages that wait for a connection with a broker; with 65,536 its queue is given up.";
+        "Messages that wait for a connection with a broker.";
     PEER_RECEIVED = "millrace_peer_received_bytes_total", Counter, Bytes, "",
         "Bytes received from other brokers.";
     PEER_RESETS = "millrace_peer_resets_total", Counter, Count, "broker",

@@ -1,6 +1,7 @@
 //! Votes: who gets one, and when they are enough (rules R1, R3, R13, R16).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millrace_types::{Incarnation, Instant};
 
@@ -72,10 +73,15 @@ impl Raft {
         if later || (granted && matches!(self.role, Role::Prospective(_))) {
             self.become_unattached(None);
         }
+        if !granted || !matches!(self.role, Role::Unattached(_)) {
+            return;
+        }
+        // Time for the candidate to win. Who has voted at one moment does not ask at one moment: where all must agree (rule R13), or
+        // the voters are even, their votes would be split as the candidates' were, and so for ever.
         let patience = self.patience();
-        let until = now.after(patience + self.random.delay_below(patience / 2));
-        if granted && let Role::Unattached(unattached) = &mut self.role {
-            // Time for the candidate to win; if it does not, its voters do not ask all at once.
+        let spread = if broken(Mutation::WaitAlike) { Duration::ZERO } else { self.random.delay_below(patience) };
+        let until = now.after(patience + spread);
+        if let Role::Unattached(unattached) = &mut self.role {
             unattached.campaign_at = Some(until);
         }
     }

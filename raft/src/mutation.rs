@@ -74,6 +74,10 @@ pub enum Mutation {
     ChangeBeforeEpoch,
     /// R15: a change does not wait for what is committed to be so among the present voters.
     ChangeBeforeCommit,
+    /// R15: members change while a voter that lives recovers.
+    ChangeWhileRecovering,
+    /// R15: who is no voter in its own configuration asks for votes.
+    CampaignOutside,
     /// R15: what a replica acknowledged before it became a member counts.
     CountBeforeJoining,
     /// R15: a learner gets a vote before it has caught up.
@@ -86,6 +90,8 @@ pub enum Mutation {
     PreVoteAgainstLeader,
     /// R16: elections that nobody wins make nobody more patient.
     NoPatience,
+    /// R16: all who have voted wait for the same time before they ask.
+    WaitAlike,
     /// R16: a candidate does not ask for pre-votes.
     NoPreVote,
     /// R17: a leader that hears no majority stays.
@@ -142,12 +148,15 @@ impl Mutation {
         Self::ChangeBeforeConfiguration,
         Self::ChangeBeforeEpoch,
         Self::ChangeBeforeCommit,
+        Self::ChangeWhileRecovering,
+        Self::CampaignOutside,
         Self::CountBeforeJoining,
         Self::PromoteBehind,
         Self::JoinUnaware,
         Self::LearnAsWitness,
         Self::PreVoteAgainstLeader,
         Self::NoPatience,
+        Self::WaitAlike,
         Self::NoPreVote,
         Self::NoCheckQuorum,
         Self::IgnoreLaterEpoch,

@@ -162,6 +162,7 @@ mod table {
         (Peer::StarveControl, SESSIONS),
         (Peer::KeepSilent, Simulator),
         (Peer::QueueWithoutBound, SESSIONS),
+        (Peer::BoundByNumber, SESSIONS),
         (Peer::IgnoreQuota, SESSIONS),
     ];
 
@@ -250,6 +251,7 @@ mod table {
             Node::DeleteBeforeDurable,
             Test("node/src/replica/tests/deleting.rs: a_deletion_is_answered_when_it_is_durable_everywhere"),
         ),
+        (Node::DrawAlike, Test("node/src/replica/consensus.rs: the_delays_of_replicas_have_nothing_in_common")),
         (Node::AnswerMetadataBeforeDurable, Simulator),
         (Node::AnswerGroupBeforeCommit, Simulator),
     ];

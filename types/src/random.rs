@@ -10,10 +10,18 @@ pub struct Random {
 }
 
 impl Random {
-    /// The sequence of `seed`.
+    /// The sequence of `seed`. Seeds that lie near each other, or a multiple of the step apart, may give one sequence, shifted: those
+    /// of many sequences are made by [`Random::seed`].
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { state: seed }
+    }
+
+    /// A seed that stands for all of `parts`, in their order. Whatever the parts have in common, the sequences have nothing: each
+    /// begins anywhere among 2^64 numbers.
+    #[must_use]
+    pub fn seed(parts: &[u64]) -> u64 {
+        parts.iter().fold(0, |seed, part| Self::new(seed ^ part).number())
     }
 
     /// The next number.
@@ -47,6 +55,17 @@ mod tests {
         let mut random = Random::new(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| random.number()).collect();
         assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[test]
+    fn sequences_of_near_seeds_share_nothing() {
+        let pairs = (0..32).flat_map(|high| (0..32).map(move |low| [high, low]));
+        let first = |parts: [u64; 2]| {
+            let mut random = Random::new(Random::seed(&parts));
+            (0..32).map(|_| random.number()).collect::<Vec<_>>()
+        };
+        let drawn: std::collections::BTreeSet<u64> = pairs.flat_map(first).collect();
+        assert_eq!(drawn.len(), 32 * 32 * 32);
     }
 
     #[test]

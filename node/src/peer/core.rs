@@ -118,7 +118,7 @@ impl Peer {
     #[must_use]
     pub fn room(&self, partition: TopicPartition, catch_up: bool) -> usize {
         let shard = if catch_up { self.shards() } else { shard_of(partition, self.shards()) };
-        let queued = self.links.get(usize::from(shard)).map_or(0, |link| link.queue.bytes());
+        let queued = self.links.get(usize::from(shard)).map_or(0, |link| link.queue.memory());
         self.settings.queue_bytes.saturating_sub(queued).min(MAX_FRAME / 2)
     }
 

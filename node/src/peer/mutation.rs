@@ -20,6 +20,8 @@ pub enum Mutation {
     KeepSilent,
     /// What waits is not bounded.
     QueueWithoutBound,
+    /// What waits is bounded by its number, too.
+    BoundByNumber,
     /// The catch-up shard has no rate.
     IgnoreQuota,
 }
@@ -35,6 +37,7 @@ impl Mutation {
         Self::StarveControl,
         Self::KeepSilent,
         Self::QueueWithoutBound,
+        Self::BoundByNumber,
         Self::IgnoreQuota,
     ];
 }

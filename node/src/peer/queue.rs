@@ -13,6 +13,10 @@ use super::codec::{Batch, Encoded};
 use super::mutation::{Mutation, broken};
 use super::{MAX_FRAME, PeerSettings};
 
+/// Memory that a message takes beside its bytes: its place in the queue, and what its allocation adds, rounded up.
+const ENTRY: usize = 256;
+/// As many messages are too many when [`Mutation::BoundByNumber`] is broken.
+const MANY: usize = 65_536;
 /// Room that a frame needs beside its messages.
 const FRAME_OVERHEAD: usize = 64;
 
@@ -61,10 +65,12 @@ impl Queue {
         Some(frame)
     }
 
-    /// Makes room for so many bytes.
+    /// Makes room for so many bytes. What fills a queue is memory, never a number of messages: a session begins with one of each
+    /// partition, and would end with the last that is too many, and so would the next.
     fn take(&mut self, length: usize, settings: &PeerSettings) -> Result<(), Overflow> {
-        let full = self.len() >= settings.queue_messages
-            || (self.bytes > 0 && self.bytes.saturating_add(length) > settings.queue_bytes);
+        let is_crowded = broken(Mutation::BoundByNumber) && self.len() >= MANY;
+        let takes = self.memory().saturating_add(ENTRY).saturating_add(length);
+        let full = is_crowded || (!self.is_empty() && takes > settings.queue_bytes);
         if (full && !broken(Mutation::QueueWithoutBound)) || length > MAX_FRAME - FRAME_OVERHEAD {
             return Err(Overflow);
         }
@@ -108,5 +114,10 @@ impl Queue {
 
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory that is taken by what waits.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes + self.len() * ENTRY
     }
 }

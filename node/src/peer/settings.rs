@@ -50,9 +50,8 @@ pub struct PeerSettings {
     pub frame_bytes: usize,
     /// Messages in a frame, at most [`super::MAX_MESSAGES`].
     pub frame_messages: usize,
-    /// Messages that wait for a connection.
-    pub queue_messages: usize,
-    /// Bytes that wait for a connection, records included.
+    /// Memory for what waits for a connection, records included; a single message may take more. It has room for several messages of
+    /// each partition that two brokers share: else a session would end as soon as all of them speak.
     pub queue_bytes: usize,
 }
 
@@ -70,7 +69,6 @@ impl Default for PeerSettings {
             window: 1 << 20,
             frame_bytes: 1 << 20,
             frame_messages: 4_096,
-            queue_messages: 65_536,
             queue_bytes: 256 << 20,
         }
     }

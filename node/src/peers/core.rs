@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_raft::{FetchResponse, Message, Peer as RemotePeer};
-use millrace_types::{BrokerId, DirectoryId, Instant, Now, TopicPartition};
+use millrace_types::{BrokerId, DirectoryId, Instant, Now, Random, TopicPartition};
 
 use super::silence::Silence;
 use super::{News, PeersEffect, PeersEvent};
@@ -57,7 +57,7 @@ impl Peers {
         let others = brokers.into_iter().filter(|broker| *broker != local.broker);
         let session = |broker: BrokerId| {
             let seen = seen.iter().copied().filter(move |seen| seen.broker == broker);
-            let seed = seed.wrapping_add(u64::from(broker.0.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let seed = Random::seed(&[seed, u64::from(broker.0.cast_unsigned())]);
             let core = Peer::new(local.clone(), broker, seen, settings.clone(), seed);
             (broker, Sessions { core, up: None, timer: Instant::NEVER })
         };

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use millrace_raft::{Effect, Event, FlushMode, Peer, Record, Settings};
 use millrace_storage::{LogConfig, QRecord};
-use millrace_types::{Now, Offset, TopicPartition};
+use millrace_types::{Now, Offset, Random, TopicPartition};
 
 use super::core::Phase;
 use super::mutation::{Mutation, broken};
@@ -22,11 +22,16 @@ pub(super) fn settings(log: &LogConfig, replication: Replication, timing: &Setti
     Settings { ack_policy, min_in_sync, flush, unclean_recovery, lag_max, ..*timing }
 }
 
-/// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions.
+/// What spreads the delays of a replica: they must not be those of its peers, nor those of its other partitions. Two candidates whose
+/// delays are one sequence take each other's votes for ever, once they have come to the same place in it.
 pub(crate) fn seed(partition: TopicPartition, me: Peer) -> u64 {
     let (high, low) = partition.topic.0.as_u64_pair();
-    let number = u64::from(partition.partition.cast_unsigned()) << 32 | u64::from(me.key.broker.0.cast_unsigned());
-    (high ^ low.rotate_left(17)).wrapping_add(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(me.incarnation)
+    let (number, broker) = (u64::from(partition.partition.cast_unsigned()), u64::from(me.key.broker.0.cast_unsigned()));
+    if broken(Mutation::DrawAlike) {
+        // A multiple of the step of the sequence.
+        return (high ^ low).wrapping_add(broker).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    Random::seed(&[high, low, number, broker, me.incarnation])
 }
 
 impl Replica {
@@ -146,5 +151,39 @@ impl Replica {
         if self.is_running() && self.raft.deadline() <= now.instant {
             self.tell(now, Event::Timer, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use millrace_raft::ReplicaKey;
+    use millrace_types::{BrokerId, DirectoryId, TopicId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::replica::mutation::assert_noticed;
+
+    /// What the first replicas of the first partitions of a topic draw, of which nothing comes twice.
+    fn no_two_replicas_draw_alike() {
+        let draws = |partition: i32, broker: i32| {
+            let partition = TopicPartition::new(TopicId(Uuid::from_u128(0x7 << 64 | 0x70)), partition);
+            let key = ReplicaKey { broker: BrokerId(broker), directory: DirectoryId::from_u128(1) };
+            let mut random = Random::new(seed(partition, Peer { key, incarnation: 1 }));
+            (0..64).map(|_| random.number()).collect::<Vec<_>>()
+        };
+        let replicas = (0..3).flat_map(|partition| (1..=9).map(move |broker| (partition, broker)));
+        let drawn: BTreeSet<u64> = replicas.flat_map(|(partition, broker)| draws(partition, broker)).collect();
+        assert_eq!(drawn.len(), 3 * 9 * 64, "one sequence, begun at different places");
+    }
+
+    #[test]
+    fn the_delays_of_replicas_have_nothing_in_common() {
+        no_two_replicas_draw_alike();
+        assert_noticed(
+            "the_delays_of_replicas_have_nothing_in_common",
+            &[(Mutation::DrawAlike, no_two_replicas_draw_alike)],
+        );
     }
 }

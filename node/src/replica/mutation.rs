@@ -48,6 +48,8 @@ pub enum Mutation {
     WitnessTrustsFailedPut,
     /// A witness stops although something that it has promised is not durable yet.
     WitnessStopsAtOnce,
+    /// The delays of all replicas of a partition are one sequence, begun at different places.
+    DrawAlike,
     /// The data of a replica goes although the newest configuration names it.
     RetireInside,
     /// A replica goes when a target is set that does not name its broker, and not when that is reached.

@@ -113,9 +113,8 @@ impl ClusterOptions {
             window: size(dice, &[1, 4_096, 1 << 20]),
             frame_bytes: size(dice, &[1, 1_000, 1 << 20]),
             frame_messages: size(dice, &[1, 3, 4_096]),
-            queue_messages: size(dice, &[20, 1_000, 65_536]),
-            queue_bytes: size(dice, &[100_000, 256 << 20]),
-            ..PeerSettings::default()
+            backoff_min: Duration::from_millis(dice.pick(&[1, 10, 50])),
+            queue_bytes: size(dice, &[40_000, 256 << 20]),
         };
         Self {
             founded: true,

@@ -10,14 +10,14 @@ use millrace_types::{Instant, Offset};
 
 use super::{Client, Context, Wire, client_config};
 use crate::dice::Dice;
-use crate::history::{Part, Tick};
-use crate::invariant::latest;
+use crate::history::Part;
+use crate::invariant::latest::{self, Question};
 use crate::options::Options;
 
 /// What was asked.
 #[derive(Debug)]
 enum Asked {
-    Latest(Part, Tick),
+    Latest(Part, Question),
     Delete(Part, Offset),
 }
 
@@ -47,9 +47,9 @@ impl Probe {
         let AdminEvent::Lookup(id, found) = event else { return };
         let (Some(asked), Some(Ok(found))) = (self.asked.remove(&id), found.into_values().next()) else { return };
         match asked {
-            Asked::Latest(part, invoked) => {
+            Asked::Latest(part, question) => {
                 let Some(partition) = cx.history.parts.get(&part) else { return };
-                let result = latest::check(partition, &part, invoked, (found.offset, found.leader_epoch));
+                let result = latest::check(partition, &part, &question, (found.offset, found.leader_epoch));
                 cx.history.check(result);
             }
             Asked::Delete(part, before) => {
@@ -75,8 +75,10 @@ impl Probe {
             self.asked.insert(id, Asked::Delete(part, before));
         } else {
             let invoked = cx.history.tick();
+            let Some(partition) = cx.history.parts.get(&part) else { return };
+            let question = Question::new(partition, invoked);
             let id = self.core.offsets(cx.now, &BTreeMap::from([(wire, OffsetSpec::Latest)]));
-            self.asked.insert(id, Asked::Latest(part, invoked));
+            self.asked.insert(id, Asked::Latest(part, question));
         }
     }
 }

@@ -10,9 +10,10 @@ use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 use super::machine::Machine;
 use super::{Phase, World};
 use crate::broker::Process;
+use crate::ghost::Mirror;
 use crate::history::{Part, Violation};
 use crate::invariant::copies::{self, Copies};
-use crate::invariant::{calm, completeness, election, kept, markers, matching, told};
+use crate::invariant::{calm, completeness, election, forgiven, kept, markers, matching, recovering, told};
 use crate::workload::group_partition;
 
 /// A partition with a live majority has a leader so soon after the faults, or after it had one.
@@ -141,6 +142,10 @@ impl World {
         if is_new && status.unanimous && !durable {
             // Every voter has elected it, as too few had kept all: what they all have lost is lost.
             let end = status.epoch_start.unwrap_or(mirror.end);
+            let kept = |key: &ReplicaKey| !self.gone.contains(key);
+            let log = |key| log_of(&self.brokers, key, partition);
+            let voters: Vec<_> = raft.configuration().data_voters().filter(kept).filter_map(log).collect();
+            found.push(("forgiven", forgiven::check(ghost, end, &voters)));
             ghost.lose(end);
             if let Some(part) = &part {
                 self.history.lost(part, end);
@@ -150,9 +155,7 @@ impl World {
             found.push(("completeness", completeness::check_leader(ghost, mirror, status.epoch)));
         }
         found.push(("completeness", completeness::check_commit(ghost, mirror, &status)));
-        if status.recovering {
-            found.push(("unclean", Err(format!("{} leads and recovers", machine.broker))));
-        }
+        found.push(("recovering", recovering::check(&status)));
         let log = |key: ReplicaKey| {
             let machine = self.brokers.iter().find(|other| other.key == Some(key));
             let is_rotten = machine.is_some_and(|machine| machine.rotten.contains(&partition));
@@ -225,4 +228,11 @@ impl World {
         let one = |machine: &Machine| format!("{}: {:?}", machine.broker, machine.process.as_deref().and_then(status));
         self.brokers.iter().map(one).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// What a replica holds that runs and whose disk has not rotted.
+fn log_of(machines: &[Machine], key: ReplicaKey, partition: TopicPartition) -> Option<(ReplicaKey, &Mirror)> {
+    let machine = machines.iter().find(|machine| machine.key == Some(key))?;
+    let is_well = machine.process.as_deref()?.consensus(partition).is_some() && !machine.rotten.contains(&partition);
+    machine.mirrors.get(&partition).filter(|_| is_well).map(|mirror| (key, mirror))
 }

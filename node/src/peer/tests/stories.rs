@@ -8,6 +8,7 @@ use millrace_types::{DirectoryId, Instant, Now};
 
 use super::process::{CLASSES, PARTITIONS, broker, message};
 use crate::core::Core;
+use crate::peer::mutation::{Mutation, assert_noticed};
 use crate::peer::{
     Hello, LENGTH_LEN, LinkId, LocalBroker, Outgoing, PROTOCOL, Peer, PeerEffect, PeerEvent, PeerFrame, PeerSettings,
     Refusal, Start, decode, hello_frame, keepalive_frame, shard_of,
@@ -199,7 +200,7 @@ fn a_vote_passes_the_fetch_responses_that_wait() {
 
 #[test]
 fn a_full_queue_ends_the_connection_and_both_sides_ask_again() {
-    let mut story = Story::accepted(PeerSettings { queue_messages: 3, ..PeerSettings::default() });
+    let mut story = Story::accepted(PeerSettings { queue_bytes: 1_200, ..PeerSettings::default() });
     let slot = (0..PARTITIONS).find(|slot| shard_of(super::process::partition(slot * CLASSES), 2) == 1).expect("one");
     (1..=3).for_each(|serial| assert!(names(&story.say(slot * CLASSES, serial, 0)).is_empty()));
     assert_eq!(names(&story.say(slot * CLASSES, 4, 0)), ["close"], "the other end sees it");
@@ -209,6 +210,24 @@ fn a_full_queue_ends_the_connection_and_both_sides_ask_again() {
     again.attempt = 2;
     story.step(PeerEvent::Accepted { connection: 20, hello: again });
     assert_eq!(names(&story.hear(20)), ["keepalives", "refetch"]);
+}
+
+/// All partitions speak as soon as a session begins.
+fn a_hundred_thousand_partitions_speak_at_once() {
+    let mut story = Story::accepted(PeerSettings::default());
+    let slot = (0..PARTITIONS).find(|slot| shard_of(super::process::partition(slot * CLASSES), 2) == 1).expect("one");
+    let fetch = |serial| Outgoing { message: message(slot * CLASSES, 0, serial, Frame::new()), catch_up: false };
+    assert!(names(&story.step(PeerEvent::Send((0..100_000).map(fetch).collect()))).is_empty());
+    assert_eq!(story.core.status().queued_messages, 100_000);
+}
+
+#[test]
+fn a_session_begins_however_many_partitions_it_has() {
+    a_hundred_thousand_partitions_speak_at_once();
+    assert_noticed(
+        "a_session_begins_however_many_partitions_it_has",
+        &[(Mutation::BoundByNumber, a_hundred_thousand_partitions_speak_at_once)],
+    );
 }
 
 #[test]
