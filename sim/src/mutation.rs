@@ -205,6 +205,10 @@ mod table {
         (Storage::NoFdatasyncAfterScan, Simulator),
         (Storage::NoTruncRecord, Simulator),
         (Storage::AcceptDecreasingEpoch, Test("storage/tests/crash/main.rs: a_falling_epoch_is_caught")),
+        (
+            Storage::AcceptAnyEpoch,
+            Test("storage/src/recovery/scan.rs: every_flipped_bit_behind_the_trusted_part_is_noticed"),
+        ),
         (Storage::SkipChecksum, Simulator),
         (Storage::SkipOffsetCheck, Test("storage/tests/crash/main.rs: an_offset_that_is_not_compared_is_caught")),
         (Storage::RetryFailedFlush, Test("storage/tests/crash/main.rs: a_failed_flush_that_is_tried_again_is_caught")),
