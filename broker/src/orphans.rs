@@ -55,6 +55,10 @@ pub(crate) fn forget(
         qstate.put(&records)?;
         qstate.flush()?;
     }
+    for partition in orphans.former() {
+        remove_partition_dir(disk, *partition)?;
+        tracing::info!(%partition, "removed what a replica left behind in whose place a witness is");
+    }
     for (partition, promises) in orphans.retired() {
         remove_partition_dir(disk, *partition)?;
         tracing::info!(%partition, "removed what a move left behind");

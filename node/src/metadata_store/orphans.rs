@@ -26,6 +26,9 @@ pub struct Orphans {
     /// Partitions that this broker shall have nothing of, where what is left here counts no more, with what stays of its
     /// promises.
     retired: Vec<(TopicPartition, Promises)>,
+    /// Partitions of which a witness is here, with the directory of a replica that was here before it: that has retired, and its
+    /// removal did not reach the disk.
+    former: Vec<TopicPartition>,
     /// Partitions of which something else is here than this broker shall have, and may count.
     left: Vec<(TopicPartition, Part)>,
 }
@@ -72,6 +75,9 @@ impl Orphans {
             Some(part) => Some(part),
             None => has_directory.then_some(Part::Replica),
         };
+        if is_here == Some(Part::Witness) && has_directory {
+            self.former.push(partition);
+        }
         match is_here {
             None => {}
             Some(is_here) if Some(is_here) == named => {}
@@ -100,6 +106,12 @@ impl Orphans {
     #[must_use]
     pub fn retired(&self) -> &[(TopicPartition, Promises)] {
         &self.retired
+    }
+
+    /// Directories of replicas in whose place a witness is now. They go before anything is served, too.
+    #[must_use]
+    pub fn former(&self) -> &[TopicPartition] {
+        &self.former
     }
 
     /// What was deleted: its directories go while the broker serves.

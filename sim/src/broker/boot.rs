@@ -179,6 +179,9 @@ fn orphans(
         qstate.put(&records)?;
         qstate.flush()?;
     }
+    for partition in orphans.former() {
+        remove_partition_dir(&**disk, *partition)?;
+    }
     for (partition, promises) in orphans.retired() {
         remove_partition_dir(&**disk, *partition)?;
         remembered.insert(*partition, Remembered { promises: promises.clone(), ..Remembered::default() });
