@@ -63,7 +63,7 @@ impl Raft {
         Grant { recovering: self.recovering, incarnation: self.me.incarnation }
     }
 
-    fn vote_request(&self, pre: bool, transfer: Option<ReplicaKey>) -> VoteRequest {
+    pub(crate) fn vote_request(&self, pre: bool, transfer: Option<ReplicaKey>) -> VoteRequest {
         let (epoch, configuration) = (self.epoch, self.configuration.clone());
         VoteRequest { epoch, pre, transfer, position: self.log.vote_position(), configuration }
     }
