@@ -29,6 +29,8 @@ pub struct PartitionView {
     in_sync_brokers: ArcSwap<Arc<[BrokerId]>>,
     /// The last epoch that the replica led; 0 for none.
     led_epoch: AtomicI32,
+    /// Of a leader: what every other replica is known to hold; `i64::MAX` where nothing is known.
+    held_by_all: AtomicI64,
     /// Grows with each change of the leader or of the in-sync replicas.
     changes: AtomicU64,
     /// Offsets from here on are not served: the end of what is durable when a flush has failed, else `i64::MAX`.
@@ -49,6 +51,7 @@ impl PartitionView {
             in_sync: AtomicUsize::new(1),
             in_sync_brokers: ArcSwap::from_pointee(Arc::from([])),
             led_epoch: AtomicI32::new(0),
+            held_by_all: AtomicI64::new(i64::MAX),
             changes: AtomicU64::new(0),
             readable_end: AtomicI64::new(i64::MAX),
             damaged: AtomicBool::new(false),
@@ -102,6 +105,13 @@ impl PartitionView {
         Arc::clone(&self.in_sync_brokers.load())
     }
 
+    /// The records that a follower of this leader lacks, of the follower that lacks most, as far as they have told what they hold.
+    #[must_use]
+    pub fn max_lag(&self) -> u64 {
+        let lag = self.log.log_end().saturating_sub(self.held_by_all.load(Ordering::Relaxed));
+        u64::try_from(lag).unwrap_or(0)
+    }
+
     fn leadership(&self) -> Leadership {
         Leadership::unpacked(self.leadership.load(Ordering::Acquire))
     }
@@ -147,6 +157,11 @@ impl PartitionView {
     /// Publishes whether a leader tells its latest offset; called by the replica's core alone.
     pub(crate) fn set_tells_latest(&self, tells: bool) {
         self.tells_latest.store(tells, Ordering::Release);
+    }
+
+    /// Publishes what every other replica is known to hold; called by the replica's core alone.
+    pub(crate) fn set_held_by_all(&self, upto: Option<Offset>) {
+        self.held_by_all.store(upto.unwrap_or(Offset::MAX), Ordering::Relaxed);
     }
 
     /// Publishes which replicas are in sync, none when the replica leads no longer; called by the replica's core alone.
