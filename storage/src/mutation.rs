@@ -16,6 +16,8 @@ pub enum Mutation {
     NoTruncRecord,
     /// The recovery scan accepts a leader epoch that falls.
     AcceptDecreasingEpoch,
+    /// The recovery scan takes a batch of whatever later epoch.
+    AcceptAnyEpoch,
     /// The recovery scan trusts batches whose checksum does not hold.
     SkipChecksum,
     /// The recovery scan does not compare offsets with those due.

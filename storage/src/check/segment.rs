@@ -7,7 +7,7 @@ use millrace_types::Offset;
 
 use crate::disk::{Disk, DiskError};
 use crate::index::{Index, Summary, decode_sidecar};
-use crate::recovery::{Bad, Expected, scan};
+use crate::recovery::{Bad, Epochs, Expected, scan};
 use crate::segment::{Content, FileKind, file_name, read_whole};
 
 /// What a segment holds.
@@ -96,8 +96,9 @@ pub(super) fn scan_segment(
             Err(error) => sidecar = Sidecar::Unreadable(error.to_string()),
         }
     }
+    let epochs = Epochs::default();
     let expected =
-        Expected { offset: base, epoch: 0, trusted_below: base, whole_tail: false, upto: Offset::MAX, why: "" };
+        Expected { offset: base, epoch: 0, epochs, trusted_below: base, whole_tail: false, upto: Offset::MAX, why: "" };
     let found = scan(&bytes, expected, |header| {
         content.add(header);
         if let Some(comparison) = &mut comparison {

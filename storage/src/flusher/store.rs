@@ -54,11 +54,14 @@ impl Books {
     }
 }
 
+/// Flushed offsets, with the tickets of their jobs; one per partition.
+type Notes = BTreeMap<TopicPartition, (Offset, u64)>;
+
 /// The write-ahead store as the storage threads share it.
 pub(super) struct Store {
     books: Mutex<Books>,
-    /// Flushed offsets not yet appended, with the tickets of their jobs; one per partition. Locked after `books`.
-    notes: Mutex<BTreeMap<TopicPartition, (Offset, u64)>>,
+    /// Those not yet appended. Locked after `books`.
+    notes: Mutex<Notes>,
     /// Something was appended since the last flush. Changed under the lock of `books`.
     dirty: AtomicBool,
     /// Wakes the store's thread; holds at most one wake-up.
@@ -96,8 +99,13 @@ impl Store {
             }
         }
         drop(notes);
+        // A note overtakes no put: the start of an epoch is put before its first batch is flushed, and a start that finds a batch
+        // flushed whose epoch has not begun takes it for damaged.
+        if self.puts_wait() {
+            return;
+        }
         if let Some(mut books) = self.books.try_lock() {
-            self.append_notes(&mut books);
+            self.append_notes(&mut books, self.take_notes(|| false));
             // Jobs come in the order of their tickets: none with a lower one is under way.
             books.voided.retain(|_, voided| voided.ticket > last_ticket + 1);
         }
@@ -108,7 +116,7 @@ impl Store {
     pub(super) fn note_failed(&self, jobs: &[(TopicPartition, Offset, u64)], error: &DiskError) {
         let mut books = self.books.lock();
         books.failure.get_or_insert_with(|| error.clone());
-        self.append_notes(&mut books);
+        self.append_notes(&mut books, self.take_notes(|| false));
         let valid = jobs.iter().filter(|(tp, _, ticket)| !books.is_forgotten(tp, *ticket));
         let records: Vec<QRecord> = valid.map(|(tp, _, _)| QRecord::Suspect { tp: *tp }).collect();
         match books.qstate.put(&records) {
@@ -119,8 +127,25 @@ impl Store {
         self.ask_for_commit();
     }
 
-    fn append_notes(&self, books: &mut MutexGuard<'_, Books>) {
-        let notes = std::mem::take(&mut *self.notes.lock());
+    /// Takes the notes that may be appended, if no put of before them waits: `waits` is asked when they have been taken.
+    fn take_notes(&self, waits: impl FnOnce() -> bool) -> Notes {
+        let taken = std::mem::take(&mut *self.notes.lock());
+        if taken.is_empty() || !waits() {
+            return taken;
+        }
+        let mut notes = self.notes.lock();
+        for (tp, note) in taken {
+            // What came meanwhile is later.
+            notes.entry(tp).or_insert(note);
+        }
+        Notes::new()
+    }
+
+    fn puts_wait(&self) -> bool {
+        self.stats.puts_waiting.load(Ordering::Acquire) > 0
+    }
+
+    fn append_notes(&self, books: &mut MutexGuard<'_, Books>, notes: Notes) {
         let valid = notes.into_iter().filter(|(tp, (_, ticket))| !books.is_void(tp, *ticket));
         let records: Vec<QRecord> = valid.map(|(tp, (upto, _))| QRecord::Flushed { tp, upto }).collect();
         if records.is_empty() || books.qstate.is_closed() {
@@ -145,28 +170,34 @@ impl Store {
                 },
                 recv(nudged) -> _ => {}
             }
-            while puts.len() < MAX_PUTS {
+            // Taken before the puts, so that all that were sent before these flushes ended come first.
+            let notes = self.take_notes(|| queue.len() >= MAX_PUTS);
+            while puts.len() <= MAX_PUTS {
                 match queue.try_recv() {
                     Ok(PutMessage::Put { records, done, ticket }) => puts.push((records, done, ticket)),
                     Ok(PutMessage::Stop) => stopping = true,
                     Err(_) => break,
                 }
             }
-            self.commit(puts);
+            self.commit(puts, notes);
         }
     }
 
-    fn commit(&self, puts: Vec<(Vec<QRecord>, Done, u64)>) {
+    fn commit(&self, puts: Vec<(Vec<QRecord>, Done, u64)>, notes: Notes) {
         let mut appended: Vec<Done> = Vec::with_capacity(puts.len());
         let mut refused: Vec<(Done, DiskError)> = Vec::new();
         let mut books = self.books.lock();
+        // Without a flush under way, or a note of one, there is none that a cut could void.
+        if notes.is_empty() && self.stats.flushes_waiting.load(Ordering::Acquire) == 0 && self.notes.lock().is_empty() {
+            books.voided.clear();
+        }
         for (records, done, ticket) in puts {
             match self.put(&mut books, &records, ticket) {
                 Ok(()) => appended.push(done),
                 Err(error) => refused.push((done, error)),
             }
         }
-        self.append_notes(&mut books);
+        self.append_notes(&mut books, notes);
         let work = self.dirty.swap(false, Ordering::AcqRel).then(|| books.qstate.flush_work());
         drop(books);
         StorageStats::add(&self.stats.commits, usize::from(work.is_some()));
@@ -179,17 +210,14 @@ impl Store {
         if flushed {
             self.settle();
         }
-        // Notes that came while the store was locked rely on this thread.
-        if !self.notes.lock().is_empty() {
-            self.append_notes(&mut self.books.lock());
+        // Notes that came while the store was locked, or while puts waited, rely on this thread.
+        let notes = self.take_notes(|| self.puts_wait());
+        if !notes.is_empty() {
+            self.append_notes(&mut self.books.lock(), notes);
         }
     }
 
     fn put(&self, books: &mut MutexGuard<'_, Books>, records: &[QRecord], ticket: u64) -> Result<(), DiskError> {
-        // Without a flush under way there is none that a cut could void.
-        if self.stats.flushes_waiting.load(Ordering::Acquire) == 0 && self.notes.lock().is_empty() {
-            books.voided.clear();
-        }
         for record in records {
             let (tp, forgotten) = match record {
                 QRecord::Trunc { tp, .. } | QRecord::Cutting { tp, .. } => (*tp, false),
@@ -219,7 +247,7 @@ impl Store {
     /// Appends what is left and makes it durable; the last act. A failure of any group is one of the whole run.
     pub(super) fn close(&self) -> Result<(), DiskError> {
         let mut books = self.books.lock();
-        self.append_notes(&mut books);
+        self.append_notes(&mut books, self.take_notes(|| false));
         books.qstate.flush()?;
         books.failure.take().map_or(Ok(()), Err)
     }

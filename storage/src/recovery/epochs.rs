@@ -2,7 +2,37 @@
 
 use millrace_types::{LeaderEpoch, Offset};
 
+use super::Known;
 use crate::epoch_cache::EpochCache;
+use crate::mutation::{Mutation, broken};
+
+/// Which leader epochs batches may have, by what the write-ahead store knows. The checksum of a batch does not cover its epoch, and one
+/// that grew by a flipped bit would win elections for a log that lacks committed records.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Epochs<'a> {
+    known: Option<&'a Known>,
+}
+
+impl<'a> Epochs<'a> {
+    pub(crate) const fn new(known: &'a Known) -> Self {
+        Self { known: Some(known) }
+    }
+
+    /// Whether the batch at `offset` may be of `epoch`. Where the start of an epoch is known, it must be that one. Behind the last
+    /// start that is known, and unless it was noted as flushed, it may be a later one, up to the term: the start is noted when the
+    /// first batch has been appended, and before anything of the epoch is acknowledged. Notes of flushes do not overtake it.
+    pub(crate) fn allow(&self, offset: Offset, epoch: LeaderEpoch) -> bool {
+        let Some((known, term)) = self.known.and_then(|known| Some((known, known.term?))) else { return true };
+        // Below the log start offset nothing is owed, and nothing is known.
+        if offset < known.start.unwrap_or(0) || broken(Mutation::AcceptAnyEpoch) {
+            return true;
+        }
+        let after = known.epochs.partition_point(|(_, start)| *start <= offset);
+        let floor = after.checked_sub(1).and_then(|at| known.epochs.get(at)).map(|at| at.0);
+        let may_be_later = after == known.epochs.len() && offset >= known.flushed.unwrap_or(0);
+        floor == Some(epoch) || (may_be_later && floor.is_none_or(|floor| epoch > floor) && epoch <= term)
+    }
+}
 
 /// Merges the epochs of the write-ahead store with the first offsets of the epochs found in batches, both in their
 /// order. Epochs that begin above `end` are dropped; the flag says whether there were any (rule T2). The batches win:
@@ -36,6 +66,20 @@ pub(super) fn merge(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_of_the_epoch_that_is_known_or_of_one_whose_start_was_not_noted() {
+        let epochs = vec![(1, 0), (2, 10), (4, 20), (5, 20)];
+        let known = Known { term: Some(9), start: Some(3), flushed: Some(30), epochs, ..Known::default() };
+        let allowed = |offset| (0..12).filter(|epoch| Epochs::new(&known).allow(offset, *epoch)).collect::<Vec<_>>();
+        assert_eq!(allowed(2).len(), 12, "below the log start offset");
+        assert_eq!((allowed(3), allowed(9), allowed(10)), (vec![1], vec![1], vec![2]));
+        assert_eq!((allowed(20), allowed(29)), (vec![5], vec![5]), "the epoch that has records");
+        assert_eq!(allowed(30), [5, 6, 7, 8, 9], "what was not noted as flushed, up to the term");
+        let fresh = Known { term: Some(1), ..Known::default() };
+        assert!(Epochs::new(&fresh).allow(0, 1) && !Epochs::new(&fresh).allow(0, 2));
+        assert!(Epochs::default().allow(0, 7), "a log of which nothing is known");
+    }
 
     #[test]
     fn markers_and_batches_are_merged() {

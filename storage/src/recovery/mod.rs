@@ -14,6 +14,7 @@ use millrace_types::{LeaderEpoch, Offset};
 use crate::flusher::FlushWork;
 use crate::qstate::{PartitionState, QRecord};
 
+pub(crate) use epochs::Epochs;
 pub(crate) use files::{remove_segment, remove_segments_but, remove_snapshots_above};
 pub(crate) use open::open;
 pub(crate) use scan::{Bad, Expected, scan};
@@ -27,6 +28,8 @@ pub struct Known {
     pub start: Option<Offset>,
     /// Leader epochs and the offsets they begin at, also those without a record.
     pub epochs: Vec<(LeaderEpoch, Offset)>,
+    /// The term: no batch is of a later epoch. `None` when nothing is known of the epochs, so that those of the batches are believed.
+    pub term: Option<LeaderEpoch>,
     /// The latest truncation.
     pub trunc: Option<(Offset, LeaderEpoch)>,
     /// A truncation that was begun and is not known to be done: opening the log finishes it (rule T1).
@@ -50,6 +53,7 @@ impl Known {
             flushed: state.flushed,
             start: state.start,
             epochs: state.epochs.clone(),
+            term: Some(state.term),
             trunc: state.trunc,
             cutting: state.cutting,
             volatile: state.volatile,

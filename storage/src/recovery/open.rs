@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_types::{LeaderEpoch, Now, Offset, TopicPartition};
 
-use super::epochs::merge;
+use super::epochs::{Epochs, merge};
 use super::files::{Files, remove_segment, remove_snapshots_above};
 use super::scan::{Bad, Expected, scan};
 use super::sealed::has_both_ends;
@@ -234,6 +234,7 @@ impl Opening<'_> {
         let expected = Expected {
             offset: base,
             epoch: self.epoch,
+            epochs: Epochs::new(self.known),
             trusted_below: if self.known.clean { self.flushed() } else { base },
             whole_tail: !self.known.clean,
             upto,

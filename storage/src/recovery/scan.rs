@@ -2,16 +2,19 @@
 
 use millrace_types::{LeaderEpoch, Offset};
 
+use super::epochs::Epochs;
 use crate::mutation::{Mutation, broken};
 use crate::record_batch::{BatchHeader, HEADER_LEN};
 
 /// What the batches of a segment must continue, and how closely they are looked at.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expected {
+pub(crate) struct Expected<'a> {
     /// Base offset of the first batch.
     pub(crate) offset: Offset,
     /// The leader epoch before it; epochs never fall.
     pub(crate) epoch: LeaderEpoch,
+    /// What else is known of the epochs.
+    pub(crate) epochs: Epochs<'a>,
     /// Checksums are computed of batches that end above this offset: what lies below was flushed by this disk.
     pub(crate) trusted_below: Offset,
     /// Whether all bytes behind the last batch are looked at: after a power loss any page may have survived.
@@ -49,7 +52,7 @@ pub(crate) struct Bad {
 }
 
 /// Scans `bytes`, a segment from its start, and calls `each` with every good batch.
-pub(crate) fn scan(bytes: &[u8], expected: Expected, mut each: impl FnMut(&BatchHeader)) -> Scan {
+pub(crate) fn scan(bytes: &[u8], expected: Expected<'_>, mut each: impl FnMut(&BatchHeader)) -> Scan {
     let mut scan = Scan { position: 0, next: expected.offset, epoch: expected.epoch, scanned: 0, bad: None };
     loop {
         let rest = bytes.get(scan.position..).unwrap_or_default();
@@ -80,7 +83,7 @@ pub(crate) fn scan(bytes: &[u8], expected: Expected, mut each: impl FnMut(&Batch
 }
 
 /// The batch at the front of `rest`, or what is wrong with it and the bytes it claims.
-fn good_batch(rest: &[u8], scan: &mut Scan, expected: &Expected) -> Result<BatchHeader, (String, usize)> {
+fn good_batch(rest: &[u8], scan: &mut Scan, expected: &Expected<'_>) -> Result<BatchHeader, (String, usize)> {
     let header = BatchHeader::parse(rest).map_err(|error| (error.to_string(), 0))?;
     let size = header.size();
     let wrong = |reason: String| Err((reason, size));
@@ -93,6 +96,9 @@ fn good_batch(rest: &[u8], scan: &mut Scan, expected: &Expected) -> Result<Batch
     }
     if header.leader_epoch < scan.epoch && !broken(Mutation::AcceptDecreasingEpoch) {
         return wrong(format!("leader epoch {} behind epoch {}", header.leader_epoch, scan.epoch));
+    }
+    if !expected.epochs.allow(header.base_offset, header.leader_epoch) {
+        return wrong(format!("leader epoch {} at offset {}, where it did not lead", header.leader_epoch, scan.next));
     }
     if header.last_offset() >= expected.upto {
         return wrong(expected.why.to_owned());
@@ -127,6 +133,8 @@ mod tests {
     use super::*;
     use crate::builder::BatchBuilder;
     use crate::compress::Codec;
+    use crate::mutation::assert_noticed;
+    use crate::recovery::Known;
 
     fn batch(offset: Offset, epoch: LeaderEpoch, records: usize) -> Bytes {
         let mut builder = BatchBuilder::new(1000, Codec::None);
@@ -139,8 +147,9 @@ mod tests {
         bytes.freeze()
     }
 
-    fn expected(offset: Offset) -> Expected {
-        Expected { offset, epoch: 1, trusted_below: 0, whole_tail: true, upto: Offset::MAX, why: "" }
+    fn expected(offset: Offset) -> Expected<'static> {
+        let epochs = Epochs::default();
+        Expected { offset, epoch: 1, epochs, trusted_below: 0, whole_tail: true, upto: Offset::MAX, why: "" }
     }
 
     fn segment() -> Vec<u8> {
@@ -187,24 +196,31 @@ mod tests {
     #[test]
     fn every_flipped_bit_behind_the_trusted_part_is_noticed() {
         let good = segment();
-        let used = good.len() - 500;
-        for at in 0..good.len() {
+        let known = Known { term: Some(3), epochs: vec![(1, 0), (3, 8)], ..Known::default() };
+        let noticed = |at: usize| {
             let mut bytes = good.clone();
             bytes[at] ^= 0x04;
-            let scan = scan(&bytes, expected(5), |_| ());
-            let epoch_only = (0..used).contains(&at) && bytes_of_epoch(at);
-            assert!(scan.bad.is_some() || epoch_only, "byte {at}");
-        }
+            let expected = Expected { epochs: Epochs::new(&known), ..expected(5) };
+            scan(&bytes, expected, |_| ()).bad.is_some()
+        };
+        assert!(scan(&good, Expected { epochs: Epochs::new(&known), ..expected(5) }, |_| ()).bad.is_none());
+        assert_eq!((0..good.len()).find(|at| !noticed(*at)), None);
+        assert_noticed(
+            "every_flipped_bit_behind_the_trusted_part_is_noticed",
+            &[(Mutation::AcceptAnyEpoch, || {
+                let mut bytes = segment();
+                bytes[12] ^= 0x08;
+                let known = Known { term: Some(3), epochs: vec![(1, 0), (3, 8)], ..Known::default() };
+                let expected = Expected { epochs: Epochs::new(&known), ..expected(5) };
+                assert!(
+                    scan(&bytes, expected, |_| ()).bad.is_some_and(|bad| bad.reason.contains("leader epoch 134217729"))
+                );
+            })],
+        );
         let mut flipped = good;
         flipped[70] ^= 4;
         let trusting = Expected { trusted_below: 7, ..expected(5) };
         assert_eq!(scan(&flipped, trusting, |_| ()).next, 12, "what was flushed is not summed again");
-    }
-
-    /// The checksum does not cover the leader epoch; a greater one is as good as the one that was written.
-    fn bytes_of_epoch(at: usize) -> bool {
-        let ends = [batch(5, 1, 2).len(), batch(7, 1, 1).len()];
-        [0, ends[0], ends[0] + ends[1]].iter().any(|start| (12..16).contains(&at.wrapping_sub(*start)))
     }
 
     #[test]
