@@ -1,4 +1,4 @@
-//! What has to be done from time to time: room on the disk, metrics.
+//! What has to be done from time to time: room on the disk, metrics, sums of what was left out of the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,12 @@ pub(crate) fn start(shared: &Arc<Shared>, recorder: PrometheusHandle) {
             tokio::time::sleep(SPACE_INTERVAL).await;
         }
     });
+    let sums = Arc::clone(shared);
     actix_rt::spawn(async move {
         loop {
             tokio::time::sleep(UPKEEP_INTERVAL).await;
             recorder.run_upkeep();
+            sums.replication.summarise(sums.clock.instant());
         }
     });
 }

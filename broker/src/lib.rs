@@ -19,6 +19,7 @@ mod net;
 mod orphans;
 mod peer;
 mod random;
+mod replication;
 mod serve;
 mod shared;
 mod shutdown;

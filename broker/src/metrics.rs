@@ -92,6 +92,10 @@ metrics! {
         "Free bytes of the disk that holds the data directory.";
     DISK_TOTAL = "millrace_disk_total_bytes", Gauge, Bytes, "",
         "Bytes of the disk that holds the data directory.";
+    ELECTIONS_BEGUN = "millrace_elections_begun_total", Counter, Count, "",
+        "Epochs that replicas hosted here have begun as candidates.";
+    ELECTIONS_WON = "millrace_elections_won_total", Counter, Count, "",
+        "Elections won by replicas hosted here; a single replica elects itself at each start.";
     FETCH_WAITING = "millrace_fetch_waiting_requests", Gauge, Count, "",
         "Fetch requests that wait for records or for the disk; a connection has one at most.";
     FRAMES_INVALID = "millrace_frames_invalid_total", Counter, Count, "",
@@ -106,6 +110,10 @@ metrics! {
         "Requests to coordinators that are not answered yet; a coordinator with 200,000 of them refuses further ones.";
     GROUPS = "millrace_groups", Gauge, Count, "",
         "Groups coordinated here.";
+    IN_SYNC_EXPANSIONS = "millrace_in_sync_expansions_total", Counter, Count, "",
+        "Times that replicas have joined the in-sync set of a partition led here.";
+    IN_SYNC_SHRINKS = "millrace_in_sync_shrinks_total", Counter, Count, "",
+        "Times that replicas have left the in-sync set of a partition led here; with what a new leader leaves out nothing shrinks.";
     LOG_DAMAGE_FOUND_BYTES = "millrace_log_damage_found_bytes_total", Counter, Bytes, "cause",
         "Bytes of records found damaged; of what a start cuts the extent is not known.";
     LOG_DAMAGE_FOUND = "millrace_log_damage_found_total", Counter, Count, "cause",
@@ -134,6 +142,20 @@ metrics! {
         "Bytes of requests received.";
     NETWORK_SENT = "millrace_network_sent_bytes_total", Counter, Bytes, "",
         "Bytes of responses sent.";
+    PARTITIONS_AT_MIN_IN_SYNC = "millrace_partitions_at_min_in_sync", Gauge, Count, "",
+        "Partitions led here, of more than one replica, with exactly min.insync.replicas in sync.";
+    PARTITIONS_LEADERLESS = "millrace_partitions_leaderless", Gauge, Count, "",
+        "Partitions of the cluster that nobody leads, as far as this broker knows.";
+    PARTITIONS_LED = "millrace_partitions_led", Gauge, Count, "",
+        "Partitions led here.";
+    PARTITIONS_LED_ELSEWHERE = "millrace_partitions_led_elsewhere", Gauge, Count, "",
+        "Partitions that this broker is the preferred leader of, and does not lead.";
+    PARTITIONS_REASSIGNING = "millrace_partitions_reassigning", Gauge, Count, "",
+        "Partitions of the cluster whose replicas are being moved.";
+    PARTITIONS_UNDER_MIN_IN_SYNC = "millrace_partitions_under_min_in_sync", Gauge, Count, "",
+        "Partitions led here with fewer replicas in sync than min.insync.replicas: acks=all is refused.";
+    PARTITIONS_UNDER_REPLICATED = "millrace_partitions_under_replicated", Gauge, Count, "",
+        "Partitions led here with fewer replicas in sync than they have.";
     PEER_ARRIVALS = "millrace_peer_arrivals", Gauge, Count, "",
         "Events of the sockets to other brokers that their sessions have not taken; a socket with 4 MiB of them is not read.";
     PEER_CONNECTIONS = "millrace_peer_connections", Gauge, Count, "",
@@ -176,6 +198,8 @@ metrics! {
         "Logs from whose end an incomplete part was cut at the start.";
     RECOVERY_LOSSES = "millrace_recovery_losses_total", Counter, Count, "",
         "Logs whose last acknowledged records may be lost, since they were acknowledged from a lost page cache.";
+    REPLICA_MAX_LAG = "millrace_replica_max_lag_records", Gauge, Count, "",
+        "Records that a follower of a partition led here lacks, of the follower that lacks most; one that was not heard of since the leader began is not counted.";
     REPLICAS = "millrace_replicas", Gauge, Count, "",
         "Replicas hosted.";
     REPLICAS_FAILED = "millrace_replicas_failed_total", Counter, Count, "",
@@ -212,6 +236,8 @@ metrics! {
         "Bytes of record batches in a topic's partitions on this broker, for the first thousand topics.";
     TOPICS = "millrace_topics", Gauge, Count, "",
         "Topics of the cluster.";
+    UNCLEAN_RECOVERY = "millrace_unclean_recovery_total", Counter, Count, "",
+        "Leaders elected here by the votes of all since too few replicas were sure to hold all that they acknowledged: records may be lost.";
     WITNESSES = "millrace_witnesses", Gauge, Count, "",
         "Witnesses hosted: voters of partitions that hold no records.";
 }

@@ -19,6 +19,7 @@ use crate::config::Members;
 use crate::metrics::Meters;
 use crate::net::limits::Limits;
 use crate::peer::handoff::{Arrivals, Orders};
+use crate::replication::Replication;
 
 /// One value per broker.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     /// Figures for `/metrics`.
     pub(crate) meters: Meters,
+    /// What is counted and logged of elections and in-sync replicas.
+    pub(crate) replication: Replication,
     /// Identity of the data directory.
     pub(crate) directory_id: DirectoryId,
     /// The brokers of the cluster; `None` for a broker that is alone.
@@ -194,6 +197,7 @@ impl Shared {
             upkeep,
             limits: Arc::default(),
             meters: Meters::new(),
+            replication: Replication::new(),
             directory_id: parts.directory_id,
             starting: Starting::default(),
             internal_listener: parts.internal_listener,

@@ -116,3 +116,39 @@ fn a_broker_that_comes_back_leads_again_what_it_is_meant_to_lead() {
     let (acknowledged, sent) = finish(&progress, producer);
     check(&consume(&cluster.bootstrap()), &acknowledged, sent);
 }
+
+#[test]
+fn metrics_and_descriptions_say_how_partitions_stand() {
+    let mut cluster = three();
+    let all = f64::from(PARTITIONS);
+    let sum = |cluster: &Cluster, name| (1..=3).map(|id| cluster.metric(id, name)).sum::<f64>();
+    (1..=3).for_each(|id| cluster.await_in_sync(id, TOPIC, 3));
+    until("a partition is led once", || {
+        (sum(&cluster, "millrace_partitions_led") >= all && sum(&cluster, "millrace_elections_won_total") >= all)
+            .then_some(())
+    });
+    assert!(cluster.metric(1, "millrace_partitions_leaderless") < 1.0);
+    assert!(sum(&cluster, "millrace_partitions_under_replicated") < 1.0);
+    cluster.kill(3);
+    let both = |cluster: &Cluster, name| cluster.metric(1, name) + cluster.metric(2, name);
+    until("the others lead it all, with a replica less", || {
+        let at = ["millrace_partitions_under_replicated", "millrace_partitions_at_min_in_sync"];
+        at.iter().all(|name| both(&cluster, name) >= all).then_some(())
+    });
+    assert!(both(&cluster, "millrace_partitions_under_min_in_sync") < 1.0);
+    cluster.kill(2);
+    let alone = |cluster: &Cluster| {
+        until("nobody leads, and who is not heard is not in sync", || {
+            let rows = cluster.partitions(1, TOPIC);
+            let is_alone =
+                |row: &serde_json::Value| row["leader"] == -1 && row["in_sync_replicas"] == serde_json::json!([1]);
+            let leaderless = cluster.metric(1, "millrace_partitions_leaderless") >= all;
+            (leaderless && rows.iter().all(is_alone)).then_some(())
+        });
+    };
+    alone(&cluster);
+    assert!(cluster.metric(1, "millrace_partitions_led") < 1.0);
+    cluster.kill(1);
+    cluster.restart(1);
+    alone(&cluster);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use millrace_metadata::Image;
@@ -25,8 +25,12 @@ pub struct PartitionView {
     tells_latest: AtomicBool,
     /// Of a leader: how many replicas are in sync, itself included.
     in_sync: AtomicUsize,
-    /// Of a leader: the brokers of these replicas; empty before they are told.
+    /// The brokers of these replicas, or of those that were in sync when the replica last led; empty before they are told.
     in_sync_brokers: ArcSwap<Arc<[BrokerId]>>,
+    /// The last epoch that the replica led; 0 for none.
+    led_epoch: AtomicI32,
+    /// Of a leader: what every other replica is known to hold; `i64::MAX` where nothing is known.
+    held_by_all: AtomicI64,
     /// Grows with each change of the leader or of the in-sync replicas.
     changes: AtomicU64,
     /// Offsets from here on are not served: the end of what is durable when a flush has failed, else `i64::MAX`.
@@ -46,6 +50,8 @@ impl PartitionView {
             tells_latest: AtomicBool::new(false),
             in_sync: AtomicUsize::new(1),
             in_sync_brokers: ArcSwap::from_pointee(Arc::from([])),
+            led_epoch: AtomicI32::new(0),
+            held_by_all: AtomicI64::new(i64::MAX),
             changes: AtomicU64::new(0),
             readable_end: AtomicI64::new(i64::MAX),
             damaged: AtomicBool::new(false),
@@ -92,11 +98,18 @@ impl PartitionView {
         self.in_sync.load(Ordering::Relaxed)
     }
 
-    /// The brokers whose replicas are in sync with this leader, itself included. Of a replica that does not
-    /// lead it says nothing.
+    /// The brokers whose replicas are in sync with this leader, itself included. Of a replica that does not lead they are those
+    /// that were when it last did, if it has.
     #[must_use]
     pub fn in_sync_brokers(&self) -> Arc<[BrokerId]> {
         Arc::clone(&self.in_sync_brokers.load())
+    }
+
+    /// The records that a follower of this leader lacks, of the follower that lacks most, as far as they have told what they hold.
+    #[must_use]
+    pub fn max_lag(&self) -> u64 {
+        let lag = self.log.log_end().saturating_sub(self.held_by_all.load(Ordering::Relaxed));
+        u64::try_from(lag).unwrap_or(0)
     }
 
     fn leadership(&self) -> Leadership {
@@ -132,6 +145,9 @@ impl PartitionView {
     /// Publishes who leads; called by the replica's core alone.
     pub(crate) fn set_leadership(&self, leadership: Leadership) {
         debug_assert!(leadership.epoch > 0 || leadership.leader.is_none(), "epochs start at 1");
+        if leadership.is_own {
+            self.led_epoch.store(leadership.epoch, Ordering::Release);
+        }
         let before = self.leadership.swap(leadership.packed(), Ordering::AcqRel);
         if before != leadership.packed() {
             self.changes.fetch_add(1, Ordering::AcqRel);
@@ -143,10 +159,15 @@ impl PartitionView {
         self.tells_latest.store(tells, Ordering::Release);
     }
 
-    /// Publishes which replicas are in sync; called by the replica's core alone.
+    /// Publishes what every other replica is known to hold; called by the replica's core alone.
+    pub(crate) fn set_held_by_all(&self, upto: Option<Offset>) {
+        self.held_by_all.store(upto.unwrap_or(Offset::MAX), Ordering::Relaxed);
+    }
+
+    /// Publishes which replicas are in sync, none when the replica leads no longer; called by the replica's core alone.
     pub(crate) fn set_in_sync(&self, brokers: Arc<[BrokerId]>) {
         self.in_sync.store(brokers.len().max(1), Ordering::Relaxed);
-        if **self.in_sync_brokers.load() != brokers {
+        if !brokers.is_empty() && **self.in_sync_brokers.load() != brokers {
             self.in_sync_brokers.store(Arc::new(brokers));
             self.changes.fetch_add(1, Ordering::AcqRel);
         }
@@ -250,6 +271,17 @@ impl Directory {
             (None, None) => return None,
         };
         Some(leader).filter(|leader| self.is_heard(leader.broker))
+    }
+
+    /// The replicas that the last leader of a partition had in sync, as far as this broker knows: itself, or another one that has
+    /// told. `None` when it has heard of none.
+    #[must_use]
+    pub fn last_in_sync(&self, partition: &TopicPartition) -> Option<Arc<[BrokerId]>> {
+        let view = self.partition(partition);
+        let own = view.map(|view| (view.led_epoch.load(Ordering::Acquire), view.in_sync_brokers()));
+        let own = own.filter(|(epoch, brokers)| *epoch > 0 && !brokers.is_empty());
+        let told = self.hints.get(partition).map(|hint| (hint.epoch, hint.in_sync));
+        own.into_iter().chain(told).max_by_key(|(epoch, _)| *epoch).map(|(_, brokers)| brokers)
     }
 
     /// The newest metadata image.

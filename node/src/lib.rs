@@ -20,6 +20,7 @@ mod producer_ids;
 pub mod replica;
 mod settings;
 mod shared;
+mod standing;
 #[cfg(test)]
 mod testing;
 pub mod wire;
@@ -32,3 +33,4 @@ pub use fetch_session::FetchSessions;
 pub use producer_ids::ProducerIds;
 pub use settings::{DiskSpace, GroupSettings, Limits, OffsetsSettings, Replication, Settings, log_config};
 pub use shared::Shared;
+pub use standing::Standing;

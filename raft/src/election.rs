@@ -44,8 +44,9 @@ impl Raft {
             self.send_when_durable(from.key, Message::VoteResponse(response), out);
         }
         self.adopt(request.configuration.clone(), out);
-        // Whoever was refused for its log need not ask again: this replica is the better candidate.
-        if request.pre && vote == Err(Denial::Position) {
+        // Whoever was refused for its log need not ask again: this replica is the better candidate. So it is of a new partition that
+        // it shall lead.
+        if request.pre && (vote == Err(Denial::Position) || self.is_first_of_new()) {
             match self.role {
                 Role::Unattached(_) if self.may_campaign() && !self.awaits_election() => self.campaign(now, None, out),
                 Role::Prospective(_) => self.ask_voter(from.key, out),

@@ -72,6 +72,7 @@ mod role;
 mod sessions;
 mod settings;
 mod status;
+mod tally;
 mod transfer;
 mod watermark;
 
@@ -90,3 +91,4 @@ pub use raft::{Raft, Restored};
 pub use role::RoleKind;
 pub use settings::{AckPolicy, FlushMode, Settings, UncleanRecovery};
 pub use status::{Refusal, Status};
+pub use tally::{Begin, End, Tally};

@@ -92,6 +92,8 @@ pub enum Mutation {
     NoPatience,
     /// R16: all who have voted wait for the same time before they ask.
     WaitAlike,
+    /// R16: the voters of a new partition do not wait for the one that shall lead it.
+    HurryFirstElection,
     /// R16: a candidate does not ask for pre-votes.
     NoPreVote,
     /// R17: a leader that hears no majority stays.
@@ -157,6 +159,7 @@ impl Mutation {
         Self::PreVoteAgainstLeader,
         Self::NoPatience,
         Self::WaitAlike,
+        Self::HurryFirstElection,
         Self::NoPreVote,
         Self::NoCheckQuorum,
         Self::IgnoreLaterEpoch,

@@ -14,6 +14,7 @@ use crate::puts::{After, Puts};
 use crate::role::Role;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
+use crate::tally::{End, Tally};
 
 /// What a start finds: in the write-ahead store, and in the log after its recovery.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +75,7 @@ pub struct Raft {
     pub(crate) recovering: bool,
     /// Whether the write-ahead store says so.
     pub(crate) recovering_noted: bool,
+    pub(crate) tally: Tally,
     published: Published,
 }
 
@@ -124,6 +126,7 @@ impl Raft {
             poisoned: false,
             recovering: restored.recovering,
             recovering_noted: restored.recovering,
+            tally: Tally::default(),
         }
     }
 
@@ -156,7 +159,7 @@ impl Raft {
                 self.refetch();
             }
             Event::Poisoned => self.poisoned = true,
-            Event::Resign => self.resign(now, &[], out),
+            Event::Resign => self.resign(now, End::Stopped, &[], out),
         }
         self.settle(now, out);
         if cfg!(debug_assertions) && !mutation::any_broken() {
@@ -177,7 +180,7 @@ impl Raft {
     /// Does what the state calls for, whatever event has led to it.
     fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.stalled || self.poisoned {
-            self.resign(now, &[], out);
+            self.resign(now, End::Disk, &[], out);
         }
         if self.takes_part() {
             self.follow_flush_mode(out);
@@ -214,6 +217,12 @@ impl Raft {
         }
         let in_sync = self.in_sync();
         if in_sync != self.published.in_sync {
+            let before = &self.published.in_sync;
+            // What a leadership begins and ends with is no news of a replica.
+            if !before.is_empty() && !in_sync.is_empty() {
+                self.tally.in_sync_shrinks += u64::from(before.iter().any(|key| !in_sync.contains(key)));
+                self.tally.in_sync_expansions += u64::from(in_sync.iter().any(|key| !before.contains(key)));
+            }
             self.published.in_sync.clone_from(&in_sync);
             out.push(Effect::InSync(in_sync));
         }

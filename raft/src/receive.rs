@@ -92,7 +92,11 @@ impl Raft {
         if !self.observe_incarnation(peer) {
             return;
         }
+        let was_heard = self.sessions.is_up(peer.key);
         self.sessions.up(peer);
+        if !was_heard {
+            self.reconsider_first(peer.key.broker);
+        }
         if let Role::Follower(follower) = &self.role
             && follower.leader.broker == peer.key.broker
             && follower.leader != peer.key
@@ -119,6 +123,7 @@ impl Raft {
             let hint = Some(follower.leader);
             self.become_unattached(hint);
         }
+        self.reconsider_first(broker);
     }
 
     /// Someone says who leads `epoch`.

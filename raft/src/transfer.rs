@@ -7,6 +7,7 @@ use crate::identity::ReplicaKey;
 use crate::mutation::{Mutation, broken};
 use crate::raft::Raft;
 use crate::role::Transfer;
+use crate::tally::End;
 
 impl Raft {
     /// Refuses appends from now on, until the successor holds everything or the time is up.
@@ -32,7 +33,7 @@ impl Raft {
     pub(crate) fn settle_transfer(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(transfer) = self.as_leader().and_then(|leader| leader.transfer) else { return };
         if self.match_of(transfer.to) == Some(self.log.end) || broken(Mutation::TransferEarly) {
-            self.resign(now, &[transfer.to], out);
+            self.resign(now, End::HandedOver, &[transfer.to], out);
         } else if transfer.until <= now {
             if let Some(leader) = self.as_leader_mut() {
                 leader.transfer = None;

@@ -9,7 +9,7 @@ use millrace_node::metadata_store::{MetadataEvent, Part, part, target};
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::{Promises, Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, Replication, log_config};
-use millrace_raft::{Configuration, ReplicaKey};
+use millrace_raft::{Configuration, ReplicaKey, Tally};
 use millrace_storage::{DiskError, QRecord, StorageJob, remove_partition_dir};
 use millrace_types::{ErrorCode, TopicPartition};
 
@@ -74,6 +74,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         told: 0,
         led: false,
         coordinates: false,
+        tally: Tally::default(),
         stopped: false,
     };
     Host::start(core, ports, mail, Rc::clone(local));
@@ -161,6 +162,8 @@ struct ReplicaPorts {
     led: bool,
     /// Whether the coordinator that has its groups here was started.
     coordinates: bool,
+    /// What has been counted of the consensus.
+    tally: Tally,
     stopped: bool,
 }
 
@@ -184,6 +187,20 @@ impl ReplicaPorts {
         if self.keeps_groups {
             self.tell_coordinator();
         }
+    }
+
+    /// Counts and tells what has happened to the consensus.
+    fn count(&mut self, core: &Replica) {
+        let tally = core.consensus().tally();
+        let before = std::mem::replace(&mut self.tally, tally);
+        if before == tally {
+            return;
+        }
+        let shared = &self.local.shared;
+        let image = shared.node.directory.image();
+        let name = image.topic_by_id(self.partition.topic).map_or("", |topic| &*topic.name);
+        let state = core.consensus().status();
+        shared.replication.tell(shared.clock.instant(), (name, self.partition), &before, &tally, &state);
     }
 
     fn tell_coordinator(&mut self) {
@@ -228,6 +245,7 @@ impl Ports<Replica> for ReplicaPorts {
     }
 
     fn end_turn(&mut self, core: &Replica) -> After {
+        self.count(core);
         self.announce();
         if !self.stopped {
             return After::Wait;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use actix_web::{HttpResponse, get};
 use metrics::{counter, gauge};
+use millrace_node::Standing;
 use millrace_node::metadata_store::MAX_QUEUED;
 use millrace_storage::{Cause, mapped_count};
 use millrace_types::TopicPartition;
@@ -42,6 +43,7 @@ pub(crate) async fn render(state: Data<State>) -> HttpResponse {
     sample_storage(&state.shared);
     sample_upkeep(&state.shared);
     sample_peers(&state.shared);
+    sample_replication(&state.shared);
     let mut text = state.recorder.render();
     // Written by hand, since a gauge of a deleted topic would stay for ever.
     topic_sizes(&state.shared, &mut text);
@@ -145,6 +147,18 @@ fn sample_peers(shared: &Shared) {
         counter!(names::PEER_DROPPED, "broker" => broker.clone()).absolute(status.dropped);
         counter!(names::PEER_OVERFLOWS, "broker" => broker).absolute(status.overflows);
     }
+}
+
+fn sample_replication(shared: &Shared) {
+    let standing = Standing::of(&shared.node.directory);
+    gauge!(names::PARTITIONS_LED).set(figure(standing.led));
+    gauge!(names::PARTITIONS_LED_ELSEWHERE).set(figure(standing.led_elsewhere));
+    gauge!(names::PARTITIONS_LEADERLESS).set(figure(standing.leaderless));
+    gauge!(names::PARTITIONS_UNDER_REPLICATED).set(figure(standing.under_replicated));
+    gauge!(names::PARTITIONS_UNDER_MIN_IN_SYNC).set(figure(standing.under_min_in_sync));
+    gauge!(names::PARTITIONS_AT_MIN_IN_SYNC).set(figure(standing.at_min_in_sync));
+    gauge!(names::PARTITIONS_REASSIGNING).set(figure(standing.reassigning));
+    gauge!(names::REPLICA_MAX_LAG).set(figure(usize::try_from(standing.max_lag).unwrap_or(usize::MAX)));
 }
 
 fn topic_sizes(shared: &Shared, text: &mut String) {

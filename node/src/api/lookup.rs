@@ -44,14 +44,18 @@ pub(super) fn known(view: &PartitionView, epoch: LeaderEpoch) -> Result<(), Erro
 }
 
 /// The replicas of an assignment that are in sync with the leader, in the assignment's order. While nobody leads they
-/// are those that the last leader has told, else all.
+/// are those of which the last leader said so and that are heard; of all that are heard, where no leader has told.
 pub(super) fn in_sync(
     directory: &Directory,
     at: &TopicPartition,
     leader: Option<&Leader>,
     replicas: &[BrokerId],
 ) -> Vec<BrokerId> {
-    let told = leader.map(|leader| Arc::clone(&leader.in_sync));
-    let told = told.or_else(|| directory.hints().get(at).map(|hint| hint.in_sync));
-    replicas.iter().copied().filter(|id| told.as_ref().is_none_or(|told| told.contains(id))).collect()
+    let of = |brokers: &[BrokerId]| replicas.iter().copied().filter(|id| brokers.contains(id)).collect();
+    if let Some(leader) = leader {
+        return of(&leader.in_sync);
+    }
+    let last = directory.last_in_sync(at);
+    let last = last.as_deref().map_or_else(|| replicas.to_vec(), of);
+    last.into_iter().filter(|id| directory.is_heard(*id)).collect()
 }

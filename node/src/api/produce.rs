@@ -9,8 +9,8 @@ mod waiting;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, ProduceRequest};
+use millrace_metadata::Topic;
 use millrace_metadata::config::{Compression, TimestampType as TopicTimestampType};
-use millrace_metadata::{Assignment, Topic};
 use millrace_storage::{BatchHeader, BatchLimits, Codec, Levels, TimestampType, ValidBatches};
 use millrace_types::{ErrorCode, Instant, TopicPartition};
 
@@ -19,6 +19,7 @@ use self::waiting::Producing;
 use super::{Api, Context, Step, lookup};
 use crate::call::{Acks, PartitionOp};
 use crate::deadline;
+use crate::standing::min_in_sync;
 use crate::wire::{self, WireError};
 
 /// The API `Produce`. Versions 0 to 2 are advertised, since older librdkafka stops compressing without them
@@ -102,15 +103,6 @@ fn send(
     let batches = ValidBatches::check(records, &limits, cx.now.wall).map_err(|error| Verdict::bad_batch(&error))?;
     let op = PartitionOp::Produce { batches, acks: target.acks, deadline: target.deadline };
     Ok((cx.call_partition(partition, op), partition))
-}
-
-/// The replicas that must be in sync for acks=all: `min.insync.replicas`, but never more than the partition has. Kafka
-/// caps it in the same way since version 3.7, so that a larger value does not stop a topic of few replicas.
-fn min_in_sync(topic: &Topic, number: i32) -> usize {
-    // While replicas are moved there are at least as many as the fewer of before and after; the replica itself knows exactly.
-    let least = |one: &Assignment| one.replicas.len().min(one.target_replicas().len());
-    let replicas = topic.assignment(number).map_or(0, least);
-    usize::try_from(topic.settings.min_insync_replicas).unwrap_or(usize::MAX).min(replicas)
 }
 
 /// What the topic and the request's version allow of a batch.

@@ -16,6 +16,7 @@ impl Replica {
         let is_own = self.raft.role() == RoleKind::Leader && self.raft.held().epoch == epoch && self.is_intact();
         // The high watermark was published before: who sees the epoch may ask for the latest offset (rule R19).
         self.view.set_tells_latest(self.raft.latest().is_some());
+        self.view.set_held_by_all(self.raft.held_by_all());
         let me = self.raft.me().key;
         let leader = self.raft.leader().filter(|leader| is_own || *leader != me).map(|leader| leader.broker);
         let changes = self.view.changes();

@@ -28,6 +28,7 @@ impl Raft {
         let until = now.after(self.patience());
         let candidate = Candidate { granted: BTreeMap::new(), denied: BTreeSet::new(), until };
         self.transition(Role::Candidate(candidate));
+        self.tally.elections_begun += 1;
         let epoch = self.epoch.saturating_add(1);
         self.put_term(epoch, Some(self.me.key), vec![After::SelfVote(epoch)], out);
     }

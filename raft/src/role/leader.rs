@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::puts::After;
 use crate::quorum;
 use crate::raft::Raft;
+use crate::tally::End;
 
 /// What a leader knows.
 #[derive(Debug, Clone)]
@@ -98,6 +99,11 @@ impl Raft {
         let live = self.configuration.data_voters().filter(|key| self.sessions.is_up(*key));
         let provisional = live.filter(|_| !broken(Mutation::NoProvisional)).collect();
         let in_sync = InSync::new(self.me.key, provisional, now.after(self.settings.provisional));
+        self.tally.elections_won += 1;
+        if !electors.is_empty() {
+            self.tally.unclean_recoveries += 1;
+            self.tally.recovered = Some((self.high_watermark, marker.start));
+        }
         if self.recovering && !electors.is_empty() {
             self.recovering = false;
             out.push(Effect::Recovered);
@@ -121,11 +127,11 @@ impl Raft {
     /// Does what the state of a leader calls for.
     pub(crate) fn settle_leader(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.check_quorum_deadline() <= now && !broken(Mutation::NoCheckQuorum) {
-            return self.resign(now, &[], out);
+            return self.resign(now, End::NoMajority, &[], out);
         }
         self.update_commit();
         if self.cannot_commit() {
-            return self.resign(now, &[], out);
+            return self.resign(now, End::TooManyRecover, &[], out);
         }
         self.update_in_sync(now);
         self.update_high_watermark();

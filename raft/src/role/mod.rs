@@ -35,6 +35,7 @@ pub(crate) use resigned::Resigned;
 pub(crate) use unattached::Unattached;
 
 use crate::raft::Raft;
+use crate::tally::End;
 
 /// A role with what only it knows.
 #[derive(Debug, Clone)]
@@ -104,6 +105,12 @@ impl Raft {
         debug_assert!(from.may_become(to) || crate::mutation::any_broken(), "{from:?} may not become {to:?}");
         if matches!(to, RoleKind::Follower | RoleKind::Leader) {
             self.led_epoch = self.epoch;
+        }
+        if from == RoleKind::Leader {
+            self.tally.leaderships_ended += 1;
+            if to == RoleKind::Unattached {
+                self.tally.ended = Some(End::Superseded);
+            }
         }
         self.role = next;
     }

@@ -11,6 +11,7 @@ use crate::identity::ReplicaKey;
 use crate::message::{Message, VoteRequest};
 use crate::mutation::{Mutation, broken};
 use crate::raft::Raft;
+use crate::tally::Begin;
 
 /// What a prospective candidate knows.
 #[derive(Debug, Clone)]
@@ -27,6 +28,11 @@ pub(crate) struct Prospective {
 impl Raft {
     /// Asks for pre-votes; `transfer` is the leader that has named this replica its successor.
     pub(crate) fn campaign(&mut self, now: Instant, transfer: Option<ReplicaKey>, out: &mut Vec<Effect>) {
+        self.tally.began = Some(match transfer {
+            Some(_) => Begin::HandedOver,
+            None if self.led_epoch == 0 => Begin::First,
+            None => Begin::NoLeader,
+        });
         let until = now.after(self.patience());
         let granted = BTreeMap::from([(self.me.key, self.own_grant())]);
         self.transition(Role::Prospective(Prospective { granted, denied: BTreeSet::new(), hint: None, until }));
@@ -63,7 +69,7 @@ impl Raft {
         Grant { recovering: self.recovering, incarnation: self.me.incarnation }
     }
 
-    fn vote_request(&self, pre: bool, transfer: Option<ReplicaKey>) -> VoteRequest {
+    pub(crate) fn vote_request(&self, pre: bool, transfer: Option<ReplicaKey>) -> VoteRequest {
         let (epoch, configuration) = (self.epoch, self.configuration.clone());
         VoteRequest { epoch, pre, transfer, position: self.log.vote_position(), configuration }
     }

@@ -7,6 +7,7 @@ use crate::effect::Effect;
 use crate::identity::ReplicaKey;
 use crate::message::{EndEpoch, Message};
 use crate::raft::Raft;
+use crate::tally::End;
 
 /// What a replica knows that has resigned.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ pub(crate) struct Resigned {
 impl Raft {
     /// Ends its leadership and says so (KIP-595 EndQuorumEpoch): `first`, then the in-sync replicas, those that hold most
     /// first, are named its successors. Nothing happens unless it leads.
-    pub(crate) fn resign(&mut self, now: Instant, first: &[ReplicaKey], out: &mut Vec<Effect>) {
+    pub(crate) fn resign(&mut self, now: Instant, why: End, first: &[ReplicaKey], out: &mut Vec<Effect>) {
         let Some(leader) = self.as_leader() else { return };
         let mut successors = leader.successors(self.me.key);
         successors.retain(|key| self.configuration.is_data_voter(*key) && !first.contains(key));
@@ -28,6 +29,7 @@ impl Raft {
             // A failed disk is no reason to be silent about the end: it promises nothing.
             out.push(Effect::Send { to: key, message });
         }
+        self.tally.ended = Some(why);
         self.transition(Role::Resigned(Resigned { until: now.after(self.settings.session_timeout) }));
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use millrace_types::Instant;
+use millrace_types::{BrokerId, Instant};
 
 use super::{Role, RoleKind};
 use crate::effect::Effect;
 use crate::identity::ReplicaKey;
+use crate::message::Message;
 use crate::mutation::{Mutation, broken};
 use crate::raft::Raft;
 use crate::settings::UncleanRecovery;
@@ -62,9 +63,45 @@ impl Raft {
             unattached.campaign_at = None;
             return;
         }
+        let is_new = unattached.campaign_at.is_none();
         let campaign_at = *unattached.campaign_at.get_or_insert_with(|| now.after(delay));
         if campaign_at <= now {
             self.campaign(now, None, out);
+        } else if is_new {
+            self.wake_first(out);
+        }
+    }
+
+    /// Shows the voter that is waited for at the first election that this one is there: what it has asked before is lost, if this
+    /// replica was created after it.
+    fn wake_first(&self, out: &mut Vec<Effect>) {
+        if let Some(first) = self.first_before_me().filter(|first| self.is_heard(*first)) {
+            self.send(first, Message::Vote(self.vote_request(true, None)), out);
+        }
+    }
+
+    /// Whether the partition is new as far as this replica knows: it has met no epoch, and no operator has forced its members.
+    pub(crate) const fn is_first_election(&self) -> bool {
+        self.epoch == 0 && self.configuration.id.generation == 0
+    }
+
+    /// The voter that shall lead a new partition, where that is another one.
+    pub(crate) fn first_before_me(&self) -> Option<ReplicaKey> {
+        let first = self.configuration.data_voters().next().filter(|first| *first != self.me.key);
+        first.filter(|_| self.is_first_election() && !broken(Mutation::HurryFirstElection))
+    }
+
+    /// Whether this replica shall lead a new partition.
+    pub(crate) fn is_first_of_new(&self) -> bool {
+        self.is_first_election() && self.configuration.data_voters().next() == Some(self.me.key)
+    }
+
+    /// Waits anew for the first election when the voter that is first begins to be heard, or ends.
+    pub(crate) fn reconsider_first(&mut self, broker: BrokerId) {
+        if self.first_before_me().is_some_and(|first| first.broker == broker)
+            && let Role::Unattached(unattached) = &mut self.role
+        {
+            unattached.campaign_at = None;
         }
     }
 
@@ -84,11 +121,18 @@ impl Raft {
     }
 
     /// The wait before an election: the first live voter in the order of the configuration asks at once, the others
-    /// later, so that few votes are split and the preferred leader tends to win.
+    /// later, so that few votes are split and the preferred leader tends to win. Of a new partition it shall: the brokers create their
+    /// replicas at different moments, and hear of each other one by one, so the others leave the first the time for it.
     pub(crate) fn election_delay(&mut self) -> Duration {
-        let live = self.configuration.data_voters().filter(|key| self.is_heard(*key));
+        let (patience, waits) = match self.first_before_me() {
+            Some(first) if self.is_heard(first) => (self.settings.election_timeout * 2, true),
+            Some(_) => (self.settings.jitter, false),
+            None => (Duration::ZERO, false),
+        };
+        let live = self.configuration.data_voters().filter(|key| waits || self.is_heard(*key));
         let rank = live.take_while(|key| *key != self.me.key).count();
-        self.settings.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX)
+        patience
+            + self.settings.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX)
             + self.random.delay_below(self.settings.jitter)
     }
 

@@ -21,6 +21,7 @@ mod print;
 mod script;
 mod seeds;
 mod store;
+mod tally;
 mod world;
 
 /// A setting of a run, from the environment.

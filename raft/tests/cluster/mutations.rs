@@ -66,6 +66,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::PreVoteAgainstLeader, Script("kip_996_pre_vote")),
     (M::NoPatience, Script("raft_5_2_patience")),
     (M::WaitAlike, Script("raft_5_2_voters")),
+    (M::HurryFirstElection, Script("raft_5_2_first")),
     (M::NoPreVote, Script("kip_996_pre_vote")),
     (M::NoCheckQuorum, Script("thesis_6_2_check_quorum")),
     (M::IgnoreLaterEpoch, Script("raft_5_1_terms")),

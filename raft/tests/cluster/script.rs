@@ -40,6 +40,11 @@ impl Stage {
         Self { world: Self::cluster(&["3"]) }
     }
 
+    /// What the core of a broker has counted.
+    pub(crate) fn tally(&self, word: usize) -> Option<millrace_raft::Tally> {
+        self.world.hosts.get(word - 1)?.raft.as_ref().map(Raft::tally)
+    }
+
     fn cluster(words: &[&str]) -> World {
         let mut plan = Plan::scripted(number(words[0]));
         for word in &words[1..] {

@@ -72,8 +72,45 @@ fn a_leader_that_is_not_known_or_not_heard_is_not_available() {
         assert_eq!((row.error_code, row.leader_id.0, row.leader_epoch), (unavailable, -1, -1));
         assert_eq!(ids(&row.offline_replicas), [3]);
     }
-    assert_eq!(ids(&rows[2].isr_nodes), [3], "as its leader told last");
+    assert!(rows[2].isr_nodes.is_empty(), "its leader told last of itself, and is not heard");
     assert_eq!(rows[1].error_code, 0);
+}
+
+#[test]
+fn who_is_not_heard_is_not_in_sync_with_nobody() {
+    let (mut world, connection, at) = scene();
+    let in_sync = |world: &mut World| -> Vec<_> {
+        metadata(world, connection).iter().map(|row| (row.leader_id.0, ids(&row.isr_nodes))).collect()
+    };
+    world.lead(at[1], 7, &[1, 2, 3]);
+    assert_eq!(in_sync(&mut world)[1], (1, vec![1, 2, 3]));
+    // Brokers 2 and 3 are killed: the one that led last is this one, and it leads no longer.
+    world.hear(2, false);
+    world.hear(3, false);
+    world.follow(at[0], 5, Some(2));
+    world.follow(at[1], 7, None);
+    world.view(at[1]).set_in_sync(Arc::from([]));
+    assert_eq!(in_sync(&mut world), [(-1, vec![]), (-1, vec![1]), (-1, vec![])]);
+    world.hear(2, true);
+    world.follow(at[0], 6, None);
+    assert_eq!(in_sync(&mut world), [(-1, vec![2]), (-1, vec![1, 2]), (-1, vec![])]);
+    // What was told of an earlier epoch than the one led here says nothing any more, that of a later one does.
+    world.hint(at[1], 6, 3, &[2, 3]);
+    assert_eq!(in_sync(&mut world)[1], (-1, vec![1, 2]));
+    world.hint(at[1], 8, 3, &[2, 3]);
+    assert_eq!(in_sync(&mut world)[1], (-1, vec![2]));
+}
+
+#[test]
+fn where_no_leader_has_told_all_that_are_heard_count_as_in_sync() {
+    let mut world = World::new(1);
+    world.neighbour(2, None);
+    world.neighbour(3, None);
+    world.neighbour(4, None);
+    world.placed("t", &[&[2, 3, 4]]);
+    world.hear(3, false);
+    let connection = world.connect();
+    assert_eq!(ids(&metadata(&mut world, connection)[0].isr_nodes), [2, 4]);
 }
 
 #[test]
@@ -85,7 +122,7 @@ fn descriptions_tell_the_same() {
     let response = world.request(connection, 0, &request.with_cursor(None));
     let rows = &response.topics[0].partitions;
     let told: Vec<_> = rows.iter().map(|row| (row.leader_id.0, row.leader_epoch, ids(&row.isr_nodes))).collect();
-    assert_eq!(told, [(2, 5, vec![2, 3]), (1, 7, vec![1, 3]), (-1, -1, vec![3])]);
+    assert_eq!(told, [(2, 5, vec![2, 3]), (1, 7, vec![1, 3]), (-1, -1, vec![])]);
     assert!(rows.iter().all(|row| ids(&row.offline_replicas) == [3] && row.error_code == 0));
     let cluster = world.request(connection, 1, &DescribeClusterRequest::default());
     assert_eq!((cluster.brokers.len(), cluster.controller_id.0), (4, 1));
