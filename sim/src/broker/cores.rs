@@ -285,8 +285,8 @@ impl Process {
                     self.room.leave(to.broker, records.len());
                     turn.push(PeersEvent::Send { partition, to, message, records, catch_up });
                 }
-                // Nothing moves the replicas of simulated partitions.
-                ReplicaEffect::TargetReached { .. } => {}
+                // Nothing moves the replicas of simulated partitions, and no operator is there.
+                ReplicaEffect::TargetReached { .. } | ReplicaEffect::Forced { .. } => {}
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }
