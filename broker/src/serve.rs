@@ -37,7 +37,7 @@ use crate::net::listener::Listener;
 use crate::orphans::Orphans;
 use crate::shared::{Parts, Shared};
 use crate::shutdown::{Running, Signals};
-use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, random};
+use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, quorum, random};
 
 /// How long the start waits for the leaders of all replicas before it serves those that have one.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -100,6 +100,7 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
 
     let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
     let me = ReplicaKey { broker: node_id(&config), directory: data_dir.identity().directory_id };
+    refuse_without_members(&config, &store)?;
     let orphans = Orphans::find(&*disk, store.image(), &qstate, me)?;
     orphans.forget(&*disk, &mut qstate, &mut remembered)?;
     let store = store.with_left_behind(orphans.left_behind());
@@ -137,6 +138,7 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let arbiters = arbiters.map_err(StartError::Thread)?;
     let peers = peers.map(|listener| cluster::start(&shared, listener)).transpose()?.flatten();
 
+    quorum::start(&shared);
     orphans.remove(&shared.disk, &shared.storage);
     janitor::start(&shared, recorder.clone());
     let mut admin_address = None;
@@ -184,6 +186,17 @@ fn open(config: &Config) -> Result<Opened, StartError> {
         |state: &PartitionState| Remembered { known: Known::from_state(state, clean), promises: Promises::from(state) };
     let remembered = qstate.partitions().map(|(partition, state)| (partition, remembered(state))).collect();
     Ok(Opened { data_dir, qstate, remembered })
+}
+
+/// A directory of a cluster that is started alone would wait for the others, which it does not look for.
+fn refuse_without_members(config: &Config, store: &MetadataStore) -> Result<(), StartError> {
+    let me = node_id(config);
+    let mut deciders: Vec<BrokerId> = store.image().acceptors().iter().map(|acceptor| acceptor.broker).collect();
+    deciders.sort_unstable();
+    if config.members.is_some() || deciders.is_empty() || deciders == [me] {
+        return Ok(());
+    }
+    Err(StartError::NoClusterFile { path: absolute(&config.data_dir), me, deciders })
 }
 
 /// The metadata store with its journal.
