@@ -44,7 +44,7 @@ async fn watch(shared: Arc<Shared>) {
                 if heard {
                     (heard, since) = (false, Instant::now());
                 }
-                let due = warned.map_or(since.elapsed() >= PATIENCE, |last| last.elapsed() >= REPEAT);
+                let due = warned.map_or_else(|| since.elapsed() >= PATIENCE, |last| last.elapsed() >= REPEAT);
                 if due {
                     warn(&shared, &why);
                     warned = Some(Instant::now());
