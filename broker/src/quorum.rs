@@ -1,7 +1,9 @@
 //! Whether this broker hears enough others: without a majority nothing is decided, and clients are better served elsewhere.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use millrace_types::Instant;
 
 use crate::shared::Shared;
 
@@ -28,11 +30,12 @@ pub(crate) fn start(shared: &Arc<Shared>) {
 }
 
 async fn watch(shared: Arc<Shared>) {
-    let mut since = Instant::now();
+    let mut since = shared.clock.instant();
     let mut warned: Option<Instant> = None;
     let mut heard = false;
     loop {
         tokio::time::sleep(INTERVAL).await;
+        let now = shared.clock.instant();
         match shared.without_majority() {
             None => {
                 if !heard {
@@ -42,12 +45,12 @@ async fn watch(shared: Arc<Shared>) {
             }
             Some(why) => {
                 if heard {
-                    (heard, since) = (false, Instant::now());
+                    (heard, since) = (false, now);
                 }
-                let due = warned.map_or_else(|| since.elapsed() >= PATIENCE, |last| last.elapsed() >= REPEAT);
+                let due = warned.map_or_else(|| now.since(since) >= PATIENCE, |last| now.since(last) >= REPEAT);
                 if due {
                     warn(&shared, &why);
-                    warned = Some(Instant::now());
+                    warned = Some(now);
                 }
             }
         }

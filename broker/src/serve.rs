@@ -37,7 +37,7 @@ use crate::net::listener::Listener;
 use crate::orphans::Orphans;
 use crate::shared::{Parts, Shared};
 use crate::shutdown::{Running, Signals};
-use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, quorum, random};
+use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, random};
 
 /// How long the start waits for the leaders of all replicas before it serves those that have one.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -100,7 +100,6 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
 
     let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
     let me = ReplicaKey { broker: node_id(&config), directory: data_dir.identity().directory_id };
-    refuse_without_members(&config, &store)?;
     let orphans = Orphans::find(&*disk, store.image(), &qstate, me)?;
     orphans.forget(&*disk, &mut qstate, &mut remembered)?;
     let store = store.with_left_behind(orphans.left_behind());
@@ -138,7 +137,6 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let arbiters = arbiters.map_err(StartError::Thread)?;
     let peers = peers.map(|listener| cluster::start(&shared, listener)).transpose()?.flatten();
 
-    quorum::start(&shared);
     orphans.remove(&shared.disk, &shared.storage);
     janitor::start(&shared, recorder.clone());
     let mut admin_address = None;
@@ -232,7 +230,9 @@ fn metadata(
         config: config.broker.clone(),
         seed: random::uuid().as_u128(),
     };
-    Ok((MetadataStore::new(options, &records)?, journal))
+    let store = MetadataStore::new(options, &records)?;
+    refuse_without_members(config, &store)?;
+    Ok((store, journal))
 }
 
 fn node_id(config: &Config) -> BrokerId {
