@@ -34,10 +34,9 @@ use crate::error::StartError;
 use crate::local::LocalClient;
 use crate::net::address::ListenerAddress;
 use crate::net::listener::Listener;
-use crate::orphans::Orphans;
 use crate::shared::{Parts, Shared};
 use crate::shutdown::{Running, Signals};
-use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, random};
+use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, orphans, random};
 
 /// How long the start waits for the leaders of all replicas before it serves those that have one.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -100,9 +99,9 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
 
     let (store, journal) = metadata(&config, &data_dir, &qstate, &bound)?;
     let me = ReplicaKey { broker: node_id(&config), directory: data_dir.identity().directory_id };
-    let orphans = Orphans::find(&*disk, store.image(), &qstate, me)?;
-    orphans.forget(&*disk, &mut qstate, &mut remembered)?;
-    let store = store.with_left_behind(orphans.left_behind());
+    let found = orphans::find(&*disk, store.image(), &qstate, me)?;
+    orphans::forget(&found, &*disk, &mut qstate, &mut remembered)?;
+    let store = store.with_left_behind(found.left_behind());
     let incarnation = qstate.boot().current.incarnation;
     let log_dir = absolute(&config.data_dir).display().to_string();
     let settings = Arc::new(Settings::new(&config.broker, incarnation, log_dir));
@@ -137,7 +136,7 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let arbiters = arbiters.map_err(StartError::Thread)?;
     let peers = peers.map(|listener| cluster::start(&shared, listener)).transpose()?.flatten();
 
-    orphans.remove(&shared.disk, &shared.storage);
+    orphans::remove(&found, &shared.disk, &shared.storage);
     janitor::start(&shared, recorder.clone());
     let mut admin_address = None;
     let http = match admin {

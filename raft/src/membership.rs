@@ -44,7 +44,7 @@ impl Raft {
         }
         let recovers = |key| leader.progress.get(&key).is_some_and(|progress| progress.recovering);
         let any = self.configuration.voters.iter().any(|voter| self.sessions.is_up(voter.key) && recovers(voter.key));
-        any.then_some(ChangeBlocked::Recovering)
+        (any && !broken(Mutation::ChangeWhileRecovering)).then_some(ChangeBlocked::Recovering)
     }
 
     /// Whether the learner holds what is committed and is heard: the leader would give it a vote.

@@ -76,12 +76,18 @@ pub enum Mutation {
     ChangeBeforeEpoch,
     /// R15: a change does not wait for what is committed to be so among the present voters.
     ChangeBeforeCommit,
+    /// R15: members change while a voter that lives recovers.
+    ChangeWhileRecovering,
+    /// R15: who is no voter in its own configuration asks for votes.
+    CampaignOutside,
     /// R15: what a replica acknowledged before it became a member counts.
     CountBeforeJoining,
     /// R15: a learner gets a vote before it has caught up.
     PromoteBehind,
     /// R15: a replica is in sync before it knows that it votes.
     JoinUnaware,
+    /// R15: a witness in whose place a replica shall begin is taken for that replica.
+    LearnAsWitness,
     /// R16: a pre-vote is given although the leader lives.
     PreVoteAgainstLeader,
     /// R16: elections that nobody wins make nobody more patient.
@@ -145,9 +151,12 @@ impl Mutation {
         Self::ChangeBeforeConfiguration,
         Self::ChangeBeforeEpoch,
         Self::ChangeBeforeCommit,
+        Self::ChangeWhileRecovering,
+        Self::CampaignOutside,
         Self::CountBeforeJoining,
         Self::PromoteBehind,
         Self::JoinUnaware,
+        Self::LearnAsWitness,
         Self::PreVoteAgainstLeader,
         Self::NoPatience,
         Self::WaitAlike,

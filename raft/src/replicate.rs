@@ -34,15 +34,31 @@ impl Raft {
         if self.is_busy() || self.is_stale(&response) {
             return;
         }
+        // Who is superseded asks again when the leader wonders where it is: each answer would come at once.
+        let asks_again = !self.is_superseded();
         if let Role::Follower(follower) = &mut self.role {
-            follower.waiting = false;
+            follower.waiting = !asks_again;
         }
         match response.body.clone() {
+            _ if self.is_of_another(&response) => self.take_members(response, out),
             FetchBody::NotLeader => {}
             FetchBody::Records { upto, markers, spans } => self.take_records(response, upto, &markers, &spans, out),
             FetchBody::Diverging { epoch, end } => self.diverge(epoch, end, out),
             FetchBody::Reset { start, below } => self.begin_anew(start, below, out),
         }
+    }
+
+    /// Whether this is a witness, and what is told is for a replica in its place: it would be ahead of others, were it the witness
+    /// again (rule R14).
+    fn is_of_another(&self, response: &FetchResponse) -> bool {
+        let known = response.configuration.as_ref().unwrap_or(&self.configuration);
+        self.witness && !known.is_witness(self.me.key) && !broken(Mutation::LearnAsWitness)
+    }
+
+    /// Takes nothing of an answer but who the members are.
+    fn take_members(&mut self, response: FetchResponse, out: &mut Vec<Effect>) {
+        let body = FetchBody::Records { upto: self.log.end, markers: Vec::new(), spans: Vec::new() };
+        self.records_taken(self.log.end, FetchResponse { body, ..response }, out);
     }
 
     /// Whether the answer is to another question than the last (rule R5).

@@ -135,6 +135,14 @@ impl Raft {
         self.adopting.is_none() && !inside(&self.configuration)
     }
 
+    /// Whether a replica shall take the place of this witness, and has not yet: what the configuration names is that replica. The
+    /// witness may know before its host that it goes; it holds no record, and must not be taken for who does (rule R15).
+    pub(crate) fn is_superseded(&self) -> bool {
+        let me = self.me.key;
+        let is_named = || self.configuration.members().any(|member| member == me) && !self.configuration.is_witness(me);
+        self.witness && is_named() && !broken(Mutation::LearnAsWitness)
+    }
+
     /// Whether frames of the replica come, or it is this one.
     #[must_use]
     pub fn hears(&self, key: ReplicaKey) -> bool {

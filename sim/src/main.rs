@@ -28,6 +28,9 @@ struct Arguments {
     /// Several brokers: so many, or as many as the seed says. Without it there is one.
     #[arg(long, value_name = "BROKERS", num_args = 0..=1, default_missing_value = "0")]
     cluster: Option<usize>,
+    /// Partitions move in every run.
+    #[arg(long, requires = "cluster")]
+    moves: bool,
     /// How many threads run seeds.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -82,7 +85,9 @@ impl Arguments {
     const fn profile(&self) -> Profile {
         match self.cluster {
             None => Profile::Single,
+            Some(0) if self.moves => Profile::Moving(5),
             Some(0) => Profile::Drawn,
+            Some(brokers) if self.moves => Profile::Moving(brokers),
             Some(brokers) => Profile::Brokers(brokers),
         }
     }
@@ -149,6 +154,7 @@ fn repro(seed: u64, sweep: &Sweep) -> String {
         Profile::Single => String::new(),
         Profile::Drawn => " --cluster".to_owned(),
         Profile::Brokers(brokers) => format!(" --cluster {brokers}"),
+        Profile::Moving(brokers) => format!(" --cluster {brokers} --moves"),
     };
     let faults = match sweep.kinds {
         Kinds::All => "",
@@ -189,10 +195,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 fn print(totals: &Totals, begin: Instant) {
     let seconds = begin.elapsed().as_secs_f64().max(1e-9);
     let Totals { seeds, counts, trace, .. } = totals;
-    let Counts { events, acks, reads, starts, power_losses, elections, commits } = counts;
+    let Counts { events, acks, reads, starts, power_losses, elections, commits, moves } = counts;
     println!(
         "{seeds} seeds, {:.1} seeds/s, {events} events ({:.0}/s), {acks} acknowledged, {reads} read, {starts} starts, \
-         {power_losses} power losses, {elections} epochs led, {commits} batches committed, trace {trace:016x}",
+         {power_losses} power losses, {elections} epochs led, {commits} batches committed, {moves} replicas moved, trace {trace:016x}",
         *seeds as f64 / seconds,
         *events as f64 / seconds,
     );

@@ -73,12 +73,14 @@ pub fn with_broken<T>(name: Option<&str>, body: impl FnOnce() -> T) -> Result<T,
         let node = node.or(members);
         let peer = table::PEER.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
         let raft = table::raft().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
-        if storage.is_none() && node.is_none() && peer.is_none() && raft.is_none() {
+        let metadata = table::METADATA.iter().map(|entry| entry.0).find(|mutation| format!("{mutation:?}") == name);
+        if storage.is_none() && node.is_none() && peer.is_none() && raft.is_none() && metadata.is_none() {
             return Err(format!("no rule {name}; --list shows them"));
         }
         let run = || millrace_storage::mutation::with_broken(storage, body);
         let run = || millrace_node::peer::mutation::with_broken(peer, run);
         let run = || millrace_raft::mutation::with_broken(raft, run);
+        let run = || millrace_metadata::mutation::with_broken(metadata, run);
         Ok(millrace_node::replica::mutation::with_broken(node, run))
     }
     #[cfg(not(feature = "mutations"))]
@@ -87,6 +89,7 @@ pub fn with_broken<T>(name: Option<&str>, body: impl FnOnce() -> T) -> Result<T,
 
 #[cfg(feature = "mutations")]
 mod table {
+    use millrace_metadata::mutation::Mutation as Metadata;
     use millrace_node::peer::mutation::Mutation as Peer;
     use millrace_node::replica::mutation::Mutation as Node;
     use millrace_raft::mutation::Mutation as Raft;
@@ -101,9 +104,11 @@ mod table {
         let node = NODE.iter().map(|(mutation, catcher)| single(mutation, *catcher));
         let peer = PEER.iter().map(|(mutation, catcher)| cluster(mutation, *catcher));
         let members = MEMBERS.iter().map(|(mutation, catcher)| cluster(mutation, *catcher));
+        let metadata = METADATA.iter().map(|(mutation, catcher)| cluster(mutation, *catcher));
         storage
             .chain(node)
             .chain(members)
+            .chain(metadata)
             .chain(peer)
             .chain(raft().map(|(mutation, catcher)| cluster(&mutation, catcher)))
             .collect()
@@ -173,7 +178,20 @@ mod table {
         (Node::WitnessBeforeDurable, WITNESSES),
         (Node::WitnessTrustsFailedPut, WITNESSES),
         (Node::WitnessStopsAtOnce, WITNESSES),
+        (Node::RetireInside, MOVES),
+        (Node::RetireBeforeDone, RETIREMENT),
+        (Node::RetireOnce, RETIREMENT),
+        (Node::LeaveWithoutHandingOver, MOVES),
     ];
+
+    /// The rules of what the metadata say about moves.
+    pub(super) const METADATA: &[(Metadata, Catcher)] = &[(
+        Metadata::BelieveLateTarget,
+        Test("metadata/src/plan/tests/reassignments.rs: a_late_word_of_an_earlier_target_changes_nothing"),
+    )];
+
+    const MOVES: Catcher = Test("node/src/replica/tests/moving.rs: broken_rules_of_moves_are_noticed");
+    const RETIREMENT: Catcher = Test("node/src/metadata_store/tests/cluster/moving.rs: what goes, and when");
 
     const TARGETS: Catcher = Test("node/src/metadata_store/tests/cluster.rs: a_broken_rule_of_targets_is_noticed");
     const STEPS: Catcher = Test("node/src/replica/members.rs: a_broken_rule_of_members_is_noticed");

@@ -2,6 +2,7 @@
 
 mod cluster;
 
+pub(crate) use cluster::rack_name;
 pub use cluster::{ClusterOptions, Drift, Replaced};
 
 use std::fmt;
@@ -18,6 +19,8 @@ pub enum Profile {
     Drawn,
     /// So many, founded together.
     Brokers(usize),
+    /// The same, and partitions move in every run.
+    Moving(usize),
 }
 
 /// Which kinds of faults a run may have.
@@ -57,6 +60,10 @@ pub struct TopicOptions {
     pub replicas: usize,
     /// `min.insync.replicas`.
     pub min_in_sync: u64,
+    /// Whether `ack.policy` is `quorum`.
+    pub quorum: bool,
+    /// Whether `unclean.recovery.strategy` is `manual`.
+    pub manual: bool,
 }
 
 impl TopicOptions {
@@ -163,6 +170,10 @@ impl Options {
             options.cluster(dice);
         }
         options.faults.keep(kinds);
+        if options.cluster.founded {
+            options.draw_moves(dice, profile);
+            options.draw_policies(dice);
+        }
         options
     }
 
@@ -178,6 +189,8 @@ impl Options {
             trimmed,
             replicas: 1,
             min_in_sync: 1,
+            quorum: false,
+            manual: false,
         };
         let topics = vec![
             topic(dice, "orders", true, false),

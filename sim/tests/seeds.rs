@@ -20,6 +20,7 @@ fn passes(seed: u64, profile: Profile) {
         Profile::Single => String::new(),
         Profile::Drawn => " --cluster".to_owned(),
         Profile::Brokers(brokers) => format!(" --cluster {brokers}"),
+        Profile::Moving(brokers) => format!(" --cluster {brokers} --moves"),
     };
     assert!(
         report.violation.is_none(),
@@ -29,15 +30,18 @@ fn passes(seed: u64, profile: Profile) {
     assert!(report.counts.acks > 0 && report.counts.reads > 0, "seed {seed} did nothing: {report:?}");
 }
 
-/// The seeds of `file`: one per line with the number of brokers before it, if there are several; `#` begins a comment.
+/// The seeds of `file`: one per line with the number of brokers before it, if there are several, and `moves` before that, if partitions
+/// move; `#` begins a comment.
 fn seeds(file: &Path) -> Vec<(u64, Profile)> {
     let text = std::fs::read_to_string(file).unwrap();
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or("").trim()).filter(|line| !line.is_empty());
     let seed = |line: &str| {
+        let (moves, line) = line.strip_prefix("moves ").map_or((false, line), |rest| (true, rest));
         let numbers: Option<Vec<u64>> = line.split(' ').map(|number| number.parse().ok()).collect();
         match numbers.as_deref() {
             Some([seed]) => (*seed, Profile::Single),
             Some([0, seed]) => (*seed, Profile::Drawn),
+            Some([brokers, seed]) if moves => (*seed, Profile::Moving(usize::try_from(*brokers).unwrap())),
             Some([brokers, seed]) => (*seed, Profile::Brokers(usize::try_from(*brokers).unwrap())),
             _ => panic!("{}: not a seed: {line}", file.display()),
         }
@@ -65,11 +69,12 @@ fn the_first_seeds_pass() {
 fn the_first_clusters_pass() {
     (0..SWEPT_CLUSTERS).for_each(|seed| passes(seed, Profile::Brokers(5)));
     (0..SWEPT_CLUSTERS).for_each(|seed| passes(seed, Profile::Drawn));
+    (0..SWEPT_CLUSTERS).for_each(|seed| passes(seed, Profile::Moving(5)));
 }
 
 #[test]
 fn one_seed_is_one_run() {
-    for profile in [Profile::Single, Profile::Drawn, Profile::Brokers(5)] {
+    for profile in [Profile::Single, Profile::Drawn, Profile::Brokers(5), Profile::Moving(5)] {
         for seed in [3, 4] {
             assert_eq!(run(seed, profile), run(seed, profile));
         }

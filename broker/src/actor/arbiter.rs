@@ -17,7 +17,7 @@ use millrace_node::leaders::LeadersEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peers::PeersEvent;
 use millrace_node::replica::ReplicaEvent;
-use millrace_node::{Answer, Call, Caller, ConnectionId, ReplyTo};
+use millrace_node::{Answer, Call, Caller, ConnectionId, PartitionView, ReplyTo};
 use millrace_raft::{Message, ReplicaKey};
 use millrace_types::{ErrorCode, TopicId, TopicPartition};
 
@@ -50,6 +50,8 @@ pub(crate) struct Local {
     pub(crate) replicas: RefCell<HashMap<TopicPartition, Rc<Mail<ReplicaEvent>>>>,
     /// The coordinators hosted here, by partition of the topic of offsets.
     pub(crate) groups: RefCell<BTreeMap<i32, Rc<Mail<GroupEvent>>>>,
+    /// The replicas whose coordinators begin when those of earlier replicas of their partitions have ended.
+    pub(crate) next_groups: RefCell<BTreeMap<i32, Arc<PartitionView>>>,
     /// The metadata store, if it is hosted here.
     pub(crate) metadata: OnceCell<Rc<Mail<MetadataEvent>>>,
     /// The sessions with other brokers, if they are hosted here.
@@ -83,6 +85,7 @@ impl Local {
             connections: Connections::new(shared.node.settings.connections_max_idle),
             replicas: RefCell::default(),
             groups: RefCell::default(),
+            next_groups: RefCell::default(),
             metadata: OnceCell::new(),
             peers: OnceCell::new(),
             for_peers: RefCell::default(),

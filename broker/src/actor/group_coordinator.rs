@@ -14,12 +14,13 @@ use super::mail::Mail;
 use super::timers::Fire;
 use crate::metrics::figure;
 
-/// Starts the coordinator that keeps its state in the partition of `view`, on the calling thread's arbiter; whether it did. One
-/// of an earlier replica of the partition ends first.
-pub(super) fn start(local: &Rc<Local>, view: &Arc<PartitionView>) -> bool {
+/// Starts the coordinator that keeps its state in the partition of `view`, on the calling thread's arbiter. One of an earlier
+/// replica of the partition ends first.
+pub(super) fn start(local: &Rc<Local>, view: &Arc<PartitionView>) {
     let partition = view.partition.partition;
     if local.groups.borrow().contains_key(&partition) {
-        return false;
+        local.next_groups.borrow_mut().insert(partition, Arc::clone(view));
+        return;
     }
     let core = GroupCoordinator::new(Arc::clone(view), &local.shared.node.settings, crate::random::seed());
     let mail = Rc::new(Mail::new(local.timers.slot(), || GroupEvent::Timer));
@@ -28,11 +29,11 @@ pub(super) fn start(local: &Rc<Local>, view: &Arc<PartitionView>) -> bool {
     let ports =
         GroupPorts { partition, local: Rc::clone(local), stopped: false, shown: GroupCoordinatorStats::default() };
     Host::start(core, ports, mail, Rc::clone(local));
-    true
 }
 
 /// Stops the coordinator of a partition whose replica goes.
 pub(super) fn stop(local: &Local, partition: i32) {
+    local.next_groups.borrow_mut().remove(&partition);
     if let Some(mail) = local.groups.borrow().get(&partition) {
         mail.push(GroupEvent::Stop);
     }
@@ -40,6 +41,7 @@ pub(super) fn stop(local: &Local, partition: i32) {
 
 /// Stops the coordinators of the arbiter; `countdown` is dropped when all have stopped.
 pub(super) fn stop_all(local: &Local, countdown: Countdown) {
+    local.next_groups.borrow_mut().clear();
     for mail in local.groups.borrow().values() {
         mail.push(GroupEvent::Stop);
     }
@@ -96,6 +98,10 @@ impl Ports<GroupCoordinator> for GroupPorts {
             return After::Wait;
         }
         self.local.groups.borrow_mut().remove(&self.partition);
+        let next = self.local.next_groups.borrow_mut().remove(&self.partition);
+        if let Some(view) = next {
+            start(&self.local, &view);
+        }
         self.local.drop_countdowns_if_done();
         After::Stop
     }

@@ -188,7 +188,8 @@ impl ReplicaPorts {
 
     fn tell_coordinator(&mut self) {
         if !self.coordinates && self.view.leader_epoch().is_some() {
-            self.coordinates = group_coordinator::start(&self.local, &self.view);
+            group_coordinator::start(&self.local, &self.view);
+            self.coordinates = true;
         }
         if let Some(mail) = self.local.groups.borrow().get(&self.partition.partition) {
             mail.push(GroupEvent::View);

@@ -128,7 +128,8 @@ pub enum MetadataEffect {
     /// The broker shall have no replica and no witness of a partition any more, or shall have one after all: tell the one that
     /// runs, as [`ReplicaEvent::Retire`]. When it has stopped for that, what it has promised is put in place of what is known of
     /// it, its data is removed, and [`MetadataEvent::ReplicaRetired`] follows. One that starts where the image names none here
-    /// is told at once.
+    /// is told at once; each time it is told along who leads ([`ReplicaEvent::Hint`]), as far as that is known. What is to go is
+    /// told so again and again; where nothing runs any more, or yet, that means nothing.
     RetireReplica {
         /// The partition.
         partition: TopicPartition,

@@ -5,6 +5,7 @@
 
 mod event;
 mod leaders;
+mod orphans;
 mod replicas;
 mod retiring;
 mod spread;
@@ -15,6 +16,7 @@ mod tests;
 use std::time::Duration;
 
 pub use event::{MetadataEffect, MetadataEvent};
+pub use orphans::Orphans;
 pub use replicas::{Part, part, target};
 pub use store::{MAX_QUEUED, MetadataStore, StoreOptions};
 

@@ -374,7 +374,11 @@ impl Core for MetadataStore {
         for (to, result) in self.spread.release(now, self.log.applied_everywhere()) {
             self.await_leaders(now, to, result, out);
         }
-        let timer = self.awaited.deadline().min(self.spread.deadline()).min(self.log.deadline());
+        if self.serving {
+            self.retiring.remind(now.instant, &self.image, self.broker, out);
+        }
+        let waits = self.awaited.deadline().min(self.spread.deadline()).min(self.retiring.deadline());
+        let timer = waits.min(self.log.deadline());
         if timer != self.timer {
             self.timer = timer;
             out.push(MetadataEffect::Timer(timer));

@@ -54,6 +54,8 @@ pub enum Mutation {
     RetireInside,
     /// A replica goes when a target is set that does not name its broker, and not when that is reached.
     RetireBeforeDone,
+    /// What is to go is told so once, whether it can find out that it is no member or not.
+    RetireOnce,
     /// A leader that shall have no replica does not hand over to one that shall.
     LeaveWithoutHandingOver,
     /// A metadata command is answered, and its image published, before its entry is durable.

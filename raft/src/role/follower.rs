@@ -1,6 +1,7 @@
 //! Fetches from the leader, and tells it what is durable.
 
 use super::Role;
+use crate::configuration::ConfigurationId;
 use crate::effect::Effect;
 use crate::identity::ReplicaKey;
 use crate::message::{Ack, FetchRequest, Message};
@@ -50,13 +51,14 @@ impl Raft {
             return;
         }
         let (request, may_fetch) = (self.fetch_request(), self.log.is_start_noted());
+        let has_word = !self.is_superseded();
         let told = Some((request.acknowledged, request.recovering));
         let Role::Follower(follower) = &mut self.role else { return };
         let leader = follower.leader;
         if !follower.waiting && may_fetch {
             (follower.waiting, follower.told) = (true, told);
             self.send(leader, Message::Fetch(request), out);
-        } else if follower.told != told {
+        } else if follower.told != told && has_word {
             follower.told = told;
             let FetchRequest { epoch, acknowledged, recovering, .. } = request;
             self.send(leader, Message::Ack(Ack { epoch, acknowledged, recovering }), out);
@@ -64,13 +66,15 @@ impl Raft {
     }
 
     pub(crate) fn fetch_request(&self) -> FetchRequest {
+        // Who does not name the configuration that made it a member counts for nothing.
+        let configuration = if self.is_superseded() { ConfigurationId::default() } else { self.configuration.id };
         FetchRequest {
+            configuration,
             epoch: self.epoch,
             position: self.position(),
             acknowledged: self.acknowledged(),
             recovering: self.recovering,
             unfit: self.stalled,
-            configuration: self.configuration.id,
             high_watermark: self.high_watermark,
             log_start: self.log.start,
         }

@@ -75,7 +75,8 @@ impl Raft {
         let clean = !self.recovering || forced || self.settings.unclean_recovery == UncleanRecovery::Unanimous;
         let fit = self.takes_part() && !self.stalled && !self.is_busy() && clean;
         let heard = self.configuration.voters.iter().filter(|voter| self.is_heard(voter.key)).count();
-        fit && self.configuration.is_data_voter(self.me.key) && heard >= self.configuration.majority()
+        let inside = self.configuration.is_data_voter(self.me.key) || broken(Mutation::CampaignOutside);
+        fit && inside && heard >= self.configuration.majority()
     }
 
     pub(crate) fn is_heard(&self, key: ReplicaKey) -> bool {

@@ -170,7 +170,7 @@ impl Plan {
             Profile::Blackout => {
                 plan.settings.flush = FlushMode::PageCache;
                 (plan.cuts, plan.crashes, plan.power, plan.blackouts) = (100, 500, 900, 60);
-                (plan.fault_every, plan.produce_every, plan.loss) = (60_000, 10_000, 0);
+                (plan.fault_every, plan.produce_every, plan.loss) = (200_000, 10_000, 0);
             }
             Profile::Wipe => (plan.spares, plan.wipes, plan.cuts, plan.crashes) = (0, 100, 400, 200),
             _ => {}

@@ -143,6 +143,7 @@ impl Stage {
                     "+learner" => Change::AddLearner(key),
                     "-learner" => Change::RemoveLearner(key),
                     "+voter" => Change::AddVoter(Voter { key, role: VoterRole::Data }),
+                    "+witness" => Change::AddVoter(Voter { key, role: VoterRole::Witness }),
                     "-voter" => Change::RemoveVoter(key),
                     // The directory that the broker had before it was wiped.
                     "-gone" => Change::RemoveVoter(crate::host::key(broker(words[2]), number(words[2]) as u128)),

@@ -3,21 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_metadata::config::BrokerConfig;
 use millrace_metadata::log::{Member, Members};
 use millrace_metadata::{Broker, BrokerRole, Endpoint, Image, Local};
-use millrace_node::metadata_store::{MetadataStore, StoreOptions};
+use millrace_node::metadata_store::{MetadataStore, Orphans, StoreOptions};
 use millrace_node::peer::{LocalBroker, PeerSettings, Remembered as SeenPeer, Start as PeerStart};
 use millrace_node::peers::Peers;
 use millrace_node::replica::Promises;
 use millrace_node::{Directory, Settings, Shared};
 use millrace_raft::{Peer, ReplicaKey};
 use millrace_storage::{
-    BootRecord, DataDir, Disk, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity, QSTATE_DIR, QState,
-    SeenStart, SimDisk, ToldStart,
+    BootRecord, DataDir, Disk, DiskError, Journal, JournalOptions, Known, METADATA_DIR, NewBoot, NewIdentity,
+    QSTATE_DIR, QState, SeenStart, SimDisk, TOPICS_DIR, ToldStart, parse_partition_dir, remove_partition_dir,
 };
-use millrace_types::{BrokerId, DirectoryId, Incarnation};
+use millrace_types::{BrokerId, DirectoryId, Incarnation, TopicPartition};
 use uuid::Uuid;
 
 use super::process::{Process, Remembered, Stores};
@@ -64,6 +65,8 @@ pub struct Cluster {
     pub room: usize,
     /// The timers of the consensus.
     pub timing: millrace_raft::Settings,
+    /// For how long a preferred leader is in sync before it asks to lead.
+    pub patience: Duration,
 }
 
 /// Address of a broker.
@@ -74,9 +77,9 @@ pub fn host(broker: BrokerId) -> String {
 
 /// A broker as it registers itself.
 #[must_use]
-pub fn registration(key: ReplicaKey, incarnation: Incarnation, role: BrokerRole) -> Broker {
+pub fn registration(key: ReplicaKey, rack: Option<String>, incarnation: Incarnation, role: BrokerRole) -> Broker {
     let endpoint = Endpoint { listener: LISTENER.to_owned(), host: host(key.broker), port: 9092 };
-    Broker { id: key.broker, rack: None, endpoints: vec![endpoint], directory: key.directory, incarnation, role }
+    Broker { id: key.broker, rack, endpoints: vec![endpoint], directory: key.directory, incarnation, role }
 }
 
 /// Starts a broker.
@@ -101,22 +104,25 @@ pub fn start(mut start: Start<'_>) -> Result<Process, String> {
         ..JournalOptions::default()
     };
     let qstate = QState::open(data_dir.disk(), Path::new(QSTATE_DIR), options.clone(), boot);
-    let qstate = qstate.map_err(|error| error.to_string())?;
-    let remembered = remembered(&data_dir, &qstate);
+    let mut qstate = qstate.map_err(|error| error.to_string())?;
+    let mut remembered = remembered(&data_dir, &qstate);
     let (store, journal) = metadata(&start, &data_dir, &qstate, options)?;
     let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
+    let orphans = orphans(data_dir.disk(), &store, &mut qstate, &mut remembered, key);
+    let orphans = orphans.map_err(|error| error.to_string())?;
+    let store = store.with_left_behind(orphans.left_behind());
     let me = Peer { key, incarnation: qstate.boot().current.incarnation };
     let settings = Arc::new(Settings::new(start.config, me.incarnation, "/data".to_owned()));
     let local = Local { broker: Some(settings.broker_id), config: start.config.clone() };
     let directory = Arc::new(Directory::new(Image::new(local)));
     let peers = sessions(&mut start, me, &qstate, &directory);
     let shared = Arc::new(Shared::new(directory, settings, start.dice.number()));
-    let stores = Stores { data_dir, qstate, journal, store, remembered, peers, me };
+    let stores = Stores { data_dir, qstate, journal, store, remembered, orphans, peers, me };
     Ok(Process::new(
         start.number,
         shared,
         stores,
-        (start.sync_all_above, start.segment_divisor, start.cluster.room, start.cluster.timing),
+        (start.sync_all_above, start.segment_divisor, start.cluster.room, start.cluster.timing, start.cluster.patience),
     ))
 }
 
@@ -146,11 +152,39 @@ fn sessions(start: &mut Start<'_>, me: Peer, qstate: &QState, directory: &Arc<Di
     Peers::new(&local, brokers, &seen, &start.cluster.sessions, Arc::clone(directory), seed)
 }
 
-fn remembered(data_dir: &DataDir, qstate: &QState) -> BTreeMap<millrace_types::TopicPartition, Remembered> {
+fn remembered(data_dir: &DataDir, qstate: &QState) -> BTreeMap<TopicPartition, Remembered> {
     let clean = data_dir.was_clean() || qstate.boot().same_boot();
     let known = |state: &millrace_storage::PartitionState| Known::from_state(state, clean);
     let remembered = |state| Remembered { known: known(state), promises: Promises::from(state) };
     qstate.partitions().map(|(tp, state)| (tp, remembered(state))).collect()
+}
+
+/// Finds what deletions and moves have left on the disk, forgets what may go, and removes what has moved away.
+fn orphans(
+    disk: &Arc<dyn Disk>,
+    store: &MetadataStore,
+    qstate: &mut QState,
+    remembered: &mut BTreeMap<TopicPartition, Remembered>,
+    me: ReplicaKey,
+) -> Result<Orphans, DiskError> {
+    let entries = match disk.list(Path::new(TOPICS_DIR)) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        entries => entries?,
+    };
+    let directories = entries.iter().filter_map(|entry| parse_partition_dir(&entry.name)).collect();
+    let promises = remembered.iter().map(|(partition, known)| (*partition, known.promises.clone())).collect();
+    let orphans = Orphans::find(store.image(), &promises, &directories, me);
+    let records = orphans.records();
+    if !records.is_empty() {
+        qstate.put(&records)?;
+        qstate.flush()?;
+    }
+    for (partition, promises) in orphans.retired() {
+        remove_partition_dir(&**disk, *partition)?;
+        remembered.insert(*partition, Remembered { promises: promises.clone(), ..Remembered::default() });
+    }
+    remembered.retain(|partition, _| qstate.partition(*partition).is_some());
+    Ok(orphans)
 }
 
 fn metadata(
@@ -169,7 +203,7 @@ fn metadata(
     let key = ReplicaKey { broker: start.broker, directory: data_dir.identity().directory_id };
     let is_witness = start.cluster.witnesses.contains(&start.broker);
     let role = if is_witness { BrokerRole::Witness } else { BrokerRole::Data };
-    let broker = registration(key, qstate.boot().current.incarnation, role);
+    let broker = registration(key, start.config.value("broker.rack"), qstate.boot().current.incarnation, role);
     let mut dice = start.dice.clone();
     let options = StoreOptions {
         cluster_id: data_dir.identity().cluster_id.clone(),

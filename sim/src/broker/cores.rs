@@ -3,14 +3,13 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::connection::ConnectionEvent;
 use millrace_node::group::{GroupCoordinator, GroupEffect, GroupEvent};
 use millrace_node::leaders::LeadersEvent;
-use millrace_node::metadata_store::{MetadataEffect, MetadataEvent, target};
+use millrace_node::metadata_store::{MetadataEffect, MetadataEvent, Part};
 use millrace_node::peer::{Plane, PlaneMessage};
 use millrace_node::peers::PeersEvent;
-use millrace_node::replica::{Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
+use millrace_node::replica::{Promises, Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, Call, Caller, Core, PartitionAnswer, PartitionOp, Replication, ReplyTo};
 use millrace_raft::{Configuration, Settings};
 use millrace_storage::{BatchHeader, Log, LogError, Recovery};
@@ -110,6 +109,7 @@ impl Process {
     fn metadata(&mut self, port: &mut Port<'_>, event: MetadataEvent) {
         let mut effects = Vec::new();
         port.note(format_args!("metadata {}", name(&event)));
+        self.keep_promises(&event);
         self.store.step(port.now, event, &mut effects);
         let mut turn = Vec::new();
         for effect in effects {
@@ -131,6 +131,7 @@ impl Process {
                 // The next start makes what came too late.
                 MetadataEffect::CreateReplica { .. } if self.end != End::Serving => {}
                 MetadataEffect::CreateReplica { partition, mut config, voters } => {
+                    self.expect_nothing(port, partition);
                     self.voters.insert(partition, voters);
                     config.open_segments = self.open_segments.clone();
                     config.upkeep = self.upkeep.clone();
@@ -142,8 +143,7 @@ impl Process {
                 }
                 MetadataEffect::RetargetReplica { partition } => self.retarget(port, partition),
                 MetadataEffect::CreateWitness { partition, voters } => self.create_witness(port, partition, voters),
-                // No partition of the simulation is moved.
-                MetadataEffect::RetireReplica { .. } => {}
+                MetadataEffect::RetireReplica { partition, retire } => self.retire(port, partition, retire),
                 MetadataEffect::DeleteReplica { partition } => self.delete(port, partition),
                 MetadataEffect::ConfigureReplica { partition, mut config } => {
                     config.open_segments = self.open_segments.clone();
@@ -173,7 +173,7 @@ impl Process {
 
     /// Forgets a partition, then removes its data.
     pub(super) fn remove(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
-        port.notices.push(Notice::Removed { partition });
+        port.notices.push(Notice::Removed { partition, retired: None });
         self.deleting.remove(&partition);
         self.threads.forget(partition);
     }
@@ -221,19 +221,19 @@ impl Process {
         });
         let view = core.view();
         self.shared.directory.publish(Arc::clone(&view));
-        self.replicas.insert(partition, Hosted { core, view, led: false });
+        self.replicas.insert(partition, Hosted { core, view, led: false, coordinates: false });
         let first = if self.end == End::Serving { ReplicaEvent::Start } else { ReplicaEvent::Stop };
         port.mail(Who::Metadata, Who::Replica(partition), Event::Replica(partition, first));
         self.retarget(port, partition);
+        self.retire_unless(port, partition, Part::Replica);
     }
 
-    /// Tells a replica which voters the metadata name for its partition.
-    fn retarget(&self, port: &mut Port<'_>, partition: TopicPartition) {
-        let image = self.shared.directory.image();
-        if let Some(topic) = image.topic_by_id(partition.topic).filter(|_| self.replicas.contains_key(&partition)) {
-            let voters = target(topic, partition.partition, &image);
-            let event = Event::Replica(partition, ReplicaEvent::Target(voters));
-            port.mail(Who::Metadata, Who::Replica(partition), event);
+    /// Of one partition a broker runs one replica or witness at a time.
+    pub(super) fn expect_nothing(&self, port: &mut Port<'_>, partition: TopicPartition) {
+        let runs = self.replicas.contains_key(&partition) || self.witnesses.contains_key(&partition);
+        if runs || self.opening.contains(&partition) {
+            let what = format!("{partition} begins on {} where it runs already", self.broker());
+            port.notices.push(Notice::Stray { what });
         }
     }
 
@@ -285,8 +285,13 @@ impl Process {
                     self.room.leave(to.broker, records.len());
                     turn.push(PeersEvent::Send { partition, to, message, records, catch_up });
                 }
-                // Nothing moves the replicas of simulated partitions, and no operator is there.
-                ReplicaEffect::TargetReached { .. } | ReplicaEffect::Forced { .. } => {}
+                ReplicaEffect::TargetReached { epoch, voters } => {
+                    port.note(format_args!("{partition} has reached the target of {epoch}"));
+                    let event = MetadataEvent::TargetReached { partition, epoch, voters };
+                    port.mail(from, Who::Metadata, Event::Metadata(event));
+                }
+                // No operator is there.
+                ReplicaEffect::Forced { .. } => {}
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }
@@ -313,42 +318,49 @@ impl Process {
     fn stopped(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
         let from = Who::Replica(partition);
         self.shared.directory.withdraw(&partition);
-        if let Some(hosted) = self.replicas.remove(&partition) {
-            let status = Box::new(hosted.core.consensus().status());
-            port.notices.push(Notice::Stopped { partition, status });
-        }
+        let Some(Hosted { core, .. }) = self.replicas.remove(&partition) else { return };
+        let status = Box::new(core.consensus().status());
+        port.notices.push(Notice::Stopped { partition, status });
         self.timers.remove(&from);
         if !self.peers.is_alone() {
             port.mail(from, Who::Leaders, Event::Leaders(LeadersEvent::Unhosted(partition)));
         }
         if self.deleting.contains(&partition) {
+            self.stop_coordinator(port, partition);
             self.remove(port, partition);
+        } else if core.is_retired() {
+            self.stop_coordinator(port, partition);
+            self.forget_retired(port, partition, Part::Replica, Promises::of_retired(core.consensus()));
         }
     }
 
     /// The coordinator whose groups are in a partition hears of what has become of its leader.
     fn tell_coordinator(&self, port: &mut Port<'_>, partition: TopicPartition) {
         let number = partition.partition;
-        let image = self.shared.directory.image();
-        let coordinates = image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic);
-        if coordinates && self.groups.contains_key(&number) {
+        if self.keeps_groups(partition) && self.groups.contains_key(&number) {
             port.mail(Who::Replica(partition), Who::Group(number), Event::Group(number, GroupEvent::View));
         }
     }
 
-    /// Tells the metadata store that a partition has a leader, once; its coordinator starts with it.
+    /// Tells the metadata store that a partition has a leader, once; its coordinator starts with it, when that of an earlier
+    /// replica has ended.
     fn announce(&mut self, port: &mut Port<'_>, partition: TopicPartition) {
         let Some(hosted) = self.replicas.get_mut(&partition) else { return };
-        if hosted.led || hosted.view.leader_epoch().is_none() {
+        if hosted.coordinates || hosted.view.leader_epoch().is_none() {
             return;
         }
-        hosted.led = true;
         let view = Arc::clone(&hosted.view);
-        port.mail(Who::Replica(partition), Who::Metadata, Event::Metadata(MetadataEvent::ReplicaLed { partition }));
-        let image = self.shared.directory.image();
-        let number = partition.partition;
-        let coordinates = image.topic(CONSUMER_OFFSETS).is_some_and(|topic| topic.id == partition.topic);
-        if coordinates && !self.groups.contains_key(&number) {
+        if !std::mem::replace(&mut hosted.led, true) {
+            port.mail(Who::Replica(partition), Who::Metadata, Event::Metadata(MetadataEvent::ReplicaLed { partition }));
+        }
+        let (number, keeps_groups) = (partition.partition, self.keeps_groups(partition));
+        if keeps_groups && self.groups.contains_key(&number) {
+            return;
+        }
+        if let Some(hosted) = self.replicas.get_mut(&partition) {
+            hosted.coordinates = true;
+        }
+        if keeps_groups {
             let core = GroupCoordinator::new(view, &self.shared.settings, port.dice.number());
             self.groups.insert(number, core);
             port.mail(Who::Replica(partition), Who::Group(number), Event::Group(number, GroupEvent::Start));
@@ -382,7 +394,7 @@ impl Process {
 }
 
 /// A line of the trace about what happens to a replica.
-fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
+pub(super) fn note(port: &mut Port<'_>, partition: TopicPartition, event: &ReplicaEvent) {
     match event {
         ReplicaEvent::Call { op: PartitionOp::Produce { batches, .. }, .. } => {
             let BatchHeader { producer_id, producer_epoch, base_sequence, records, .. } = batches.header();

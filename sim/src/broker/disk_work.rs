@@ -4,7 +4,7 @@
 //! as in the real broker. A piece of work takes its effect at its beginning or at its end, which the seed decides; a
 //! crash between the two leaves what a real one could.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::MetadataEvent;
 use millrace_node::peer::PeerEvent;
 use millrace_node::peers::PeersEvent;
-use millrace_node::replica::ReplicaEvent;
+use millrace_node::replica::{Promises, ReplicaEvent};
 use millrace_node::{Caller, Shared};
 use millrace_storage::{
     CutDone, CutJob, Disk, DiskError, FlushWork, Journal, JournalError, Log, LogConfig, LogError, METADATA_DIR,
     PrepareJob, Prepared, QRecord, QState, Recovery, SeenStart, StorageJob, ToldStart, UpkeepJob, Upkept, WarmJob,
-    partition_dir,
+    partition_dir, remove_partition_dir,
 };
 use millrace_types::{BrokerId, TopicPartition};
 
@@ -38,6 +38,7 @@ pub(super) enum Job {
     WarmReplica(TopicPartition, u64, WarmJob),
     Cut(TopicPartition, CutJob),
     RemoveDir(TopicPartition),
+    RemoveRetired(TopicPartition, Box<Promises>),
 }
 
 /// What came of a job.
@@ -49,6 +50,7 @@ enum Finished {
     Warmed(Caller, u64),
     ReplicaWarmed(TopicPartition, u64),
     Cut(TopicPartition, CutDone),
+    Retired(TopicPartition, Box<Promises>),
     Nothing,
 }
 
@@ -58,6 +60,8 @@ enum Putter {
     Replica(TopicPartition, u64),
     /// The partition is forgotten: its data may go.
     Removal(TopicPartition),
+    /// Nothing is left of what has retired but its word in elections: its data may go.
+    Retirement(TopicPartition),
     /// The sessions with a broker remember a start of it.
     Sessions(BrokerId, u64),
     /// What another broker remembers: nobody waits.
@@ -97,7 +101,8 @@ pub(super) struct Threads {
     putting: Option<Running<Vec<Put>, Vec<Outcome>>>,
     /// Flushed offsets to be noted with the next commit.
     notes: Vec<QRecord>,
-    forgotten: BTreeSet<TopicPartition>,
+    /// What stays of what has retired, until its data is gone.
+    retiring: BTreeMap<TopicPartition, Promises>,
     jobs: VecDeque<Job>,
     working: Option<Running<Option<Job>, Finished>>,
     persists: VecDeque<Persist>,
@@ -115,7 +120,7 @@ impl Threads {
             puts: VecDeque::new(),
             putting: None,
             notes: Vec::new(),
-            forgotten: BTreeSet::new(),
+            retiring: BTreeMap::new(),
             jobs: VecDeque::new(),
             working: None,
             persists: VecDeque::new(),
@@ -165,8 +170,13 @@ impl Threads {
         self.puts.push_back((Putter::Nobody, vec![QRecord::Told(told)]));
     }
 
+    /// Puts what stays of what has retired in place of what is remembered of it.
+    pub(super) fn retire(&mut self, partition: TopicPartition, promises: Promises) {
+        self.puts.push_back((Putter::Retirement(partition), promises.retirement(partition)));
+        self.retiring.insert(partition, promises);
+    }
+
     pub(super) fn forget(&mut self, partition: TopicPartition) {
-        self.forgotten.insert(partition);
         self.puts.push_back((Putter::Removal(partition), vec![QRecord::Forget { tp: partition }]));
     }
 
@@ -198,11 +208,12 @@ impl Threads {
     fn commit(&mut self, group: &[Put]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(group.len());
         for (_, records) in group {
-            // What was flushed before a cut says nothing about the log after it.
-            let is_cut = |record: &&QRecord| matches!(record, QRecord::Trunc { .. } | QRecord::Cutting { .. });
-            for cut in records.iter().filter(is_cut) {
-                self.notes
-                    .retain(|note| !matches!(note, QRecord::Flushed { .. }) || note.partition() != cut.partition());
+            // What was flushed before a cut says nothing about the log after it, and nothing counts any more of a log that goes.
+            let is_cut = |record: &QRecord| matches!(record, QRecord::Trunc { .. } | QRecord::Cutting { .. });
+            for record in records {
+                let (cut, forgotten) = (is_cut(record), matches!(record, QRecord::Forget { .. }));
+                let concerns = |note: &QRecord| cut && matches!(note, QRecord::Flushed { .. }) || forgotten;
+                self.notes.retain(|note| note.partition() != record.partition() || !concerns(note));
             }
             outcomes.push(self.qstate.put(records));
         }
@@ -218,9 +229,7 @@ impl Threads {
 
     /// Appends what groups have flushed since the last commit; it becomes durable with the next.
     fn note(&mut self) {
-        let forgotten = &self.forgotten;
-        let mut notes = std::mem::take(&mut self.notes);
-        notes.retain(|record| record.partition().is_none_or(|partition| !forgotten.contains(&partition)));
+        let notes = std::mem::take(&mut self.notes);
         if !notes.is_empty() {
             // Without the note a start checks more of the log than it had to.
             let _checked_again_at_the_next_start = self.qstate.put(&notes);
@@ -325,9 +334,14 @@ impl Process {
             }
             Job::RemoveDir(partition) => {
                 // A directory that stays is removed at a later start.
-                let _left_for_later = self.disk.remove_dir_all(&partition_dir(partition));
+                let _left_for_later = remove_partition_dir(&*self.disk, partition);
                 Finished::Nothing
             }
+            // Nothing begins in its place before the next start has removed it.
+            Job::RemoveRetired(partition, promises) => match remove_partition_dir(&*self.disk, partition) {
+                Ok(()) => Finished::Retired(partition, promises),
+                Err(_) => Finished::Nothing,
+            },
         }
     }
 
@@ -365,12 +379,16 @@ impl Process {
                     port.mail(Who::Metadata, Who::Replica(partition), event);
                 }
                 Putter::Removal(partition) if result.is_ok() => self.threads.job(Job::RemoveDir(partition)),
+                Putter::Retirement(partition) if result.is_ok() => {
+                    let promises = self.threads.retiring.remove(&partition).unwrap_or_default();
+                    self.threads.job(Job::RemoveRetired(partition, Box::new(promises)));
+                }
                 Putter::Sessions(broker, token) if result.is_ok() => {
                     let event = PeersEvent::Peer { broker, event: PeerEvent::Remembered { token } };
                     port.mail(Who::Metadata, Who::Peers, Event::Peers(vec![event]));
                 }
                 // Without what they would remember the sessions do not begin; an operator restarts the broker.
-                Putter::Removal(_) | Putter::Sessions(..) | Putter::Nobody => {}
+                Putter::Removal(_) | Putter::Retirement(_) | Putter::Sessions(..) | Putter::Nobody => {}
             }
         }
     }
@@ -416,6 +434,7 @@ impl Process {
                 let event = Event::Replica(partition, ReplicaEvent::Warmed { token });
                 port.mail(Who::Metadata, Who::Replica(partition), event);
             }
+            Finished::Retired(partition, promises) => self.retired(port, partition, *promises),
             Finished::Warmed(Caller::Metadata, _) | Finished::Nothing => {}
         }
     }

@@ -5,6 +5,7 @@ mod clock;
 mod connections;
 mod cores;
 mod disk_work;
+mod moves;
 mod port;
 mod process;
 mod sessions;
@@ -18,6 +19,7 @@ pub use process::Process;
 use std::time::Duration;
 
 use bytes::Bytes;
+use millrace_node::metadata_store::Part;
 use millrace_node::peer::LinkId;
 use millrace_raft::Status;
 use millrace_types::{BrokerId, TopicPartition};
@@ -77,10 +79,12 @@ pub enum Notice {
         /// Its state at the end.
         status: Box<Status>,
     },
-    /// The data of a replica is deleted.
+    /// The data of a replica goes.
     Removed {
         /// The partition.
         partition: TopicPartition,
+        /// What has moved away; `None` when its topic is deleted.
+        retired: Option<Part>,
     },
     /// A replica has acknowledged a batch.
     Acknowledged {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_node::group::GroupCoordinator;
 use millrace_node::leaders::Leaders;
-use millrace_node::metadata_store::{MetadataEvent, MetadataStore};
+use millrace_node::metadata_store::{MetadataEvent, MetadataStore, Orphans};
 use millrace_node::peers::{Peers, PeersEvent};
 use millrace_node::replica::{Promises, Replica, Room};
 use millrace_node::witness::Witness;
@@ -41,6 +42,7 @@ pub(super) struct Stores {
     pub(super) journal: Journal,
     pub(super) store: MetadataStore,
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
+    pub(super) orphans: Orphans,
     pub(super) peers: Peers,
     pub(super) me: Peer,
 }
@@ -52,6 +54,8 @@ pub(super) struct Hosted {
     pub(super) view: Arc<PartitionView>,
     /// Whether the metadata store knows that it has a leader epoch.
     pub(super) led: bool,
+    /// Whether the coordinator that has its groups here was started, or there is none.
+    pub(super) coordinates: bool,
 }
 
 /// How far an orderly end has come.
@@ -90,6 +94,8 @@ pub struct Process {
     /// What has yet to leave for the network.
     pub(super) sent: Vec<Sent>,
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
+    /// What the start has found beside what the metadata name.
+    pub(super) orphans: Orphans,
     pub(super) replicas: BTreeMap<TopicPartition, Hosted>,
     pub(super) witnesses: BTreeMap<TopicPartition, Witness>,
     /// Replicas whose logs are being opened.
@@ -122,10 +128,10 @@ impl Process {
         number: u64,
         shared: Arc<Shared>,
         stores: Stores,
-        (sync_all_above, segment_divisor, room_bytes, timing): (usize, u64, usize, Settings),
+        (sync_all_above, segment_divisor, room_bytes, timing, patience): (usize, u64, usize, Settings, Duration),
     ) -> Self {
-        let Stores { data_dir, qstate, journal, store, remembered, peers, me } = stores;
-        let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory), shared.settings.leader_patience);
+        let Stores { data_dir, qstate, journal, store, remembered, orphans, peers, me } = stores;
+        let leaders = Leaders::new(me.key.broker, Arc::clone(&shared.directory), Some(patience));
         let upkeep = Upkeep::new(shared.settings.scrub_bytes_per_second);
         let room = Arc::new(Room::new(peers.status().map(|(broker, _)| broker), room_bytes));
         Self {
@@ -142,6 +148,7 @@ impl Process {
             heard: BTreeMap::new(),
             sent: Vec::new(),
             remembered,
+            orphans,
             replicas: BTreeMap::new(),
             witnesses: BTreeMap::new(),
             opening: BTreeSet::new(),
@@ -192,6 +199,7 @@ impl Process {
     /// Lets the cores begin.
     pub fn begin(&mut self, port: &mut Port<'_>) {
         self.threads.ask_for_space(&self.disk, &self.shared);
+        self.clear_orphans(port);
         port.mail(Who::Metadata, Who::Metadata, Event::Metadata(MetadataEvent::Start));
         if !self.peers.is_alone() {
             self.peers(port, vec![PeersEvent::Start]);
@@ -223,6 +231,11 @@ impl Process {
     pub fn consensus(&self, partition: TopicPartition) -> Option<&Raft> {
         let witness = || self.witnesses.get(&partition).map(Witness::consensus);
         self.replicas.get(&partition).map(|hosted| hosted.core.consensus()).or_else(witness)
+    }
+
+    /// The partitions of which a replica runs or is about to, and those of which a witness does.
+    pub fn hosted(&self) -> (impl Iterator<Item = TopicPartition> + '_, impl Iterator<Item = TopicPartition> + '_) {
+        (self.replicas.keys().chain(&self.opening).copied(), self.witnesses.keys().copied())
     }
 
     /// The published side of one replica.

@@ -16,6 +16,7 @@ use millrace_types::TopicPartition;
 use super::port::{Event, Port, Who};
 use super::process::Process;
 use super::{Notice, Sent};
+use crate::invariant::fence;
 
 /// The process of a broker, as the metadata log names it.
 const fn proposer(peer: Peer) -> Proposer {
@@ -79,9 +80,7 @@ impl Process {
                 }
             }
             PeersEffect::Deliver { from, messages } => {
-                // I18: who was started again has nothing to say as who it was before.
-                if self.heard.get(&from.key.broker) != Some(&from) {
-                    let what = format!("{from:?} speaks to {}, which hears {:?}", self.broker(), self.heard);
+                if let Err(what) = fence::check(&from, self.broker(), &self.heard) {
                     port.notices.push(Notice::Stray { what });
                 }
                 for message in messages {

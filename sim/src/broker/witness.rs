@@ -3,13 +3,15 @@
 //! A witness takes the events of a replica and stands in the same place; it has no log, and nothing to publish.
 
 use millrace_node::Core;
+use millrace_node::metadata_store::Part;
 use millrace_node::peers::PeersEvent;
-use millrace_node::replica::{ReplicaEffect, ReplicaEvent};
+use millrace_node::replica::{Promises, ReplicaEffect, ReplicaEvent};
 use millrace_node::witness::Witness;
 use millrace_node::{Answer, PartitionAnswer};
 use millrace_raft::{Configuration, Voter};
 use millrace_types::TopicPartition;
 
+use super::cores::note;
 use super::port::{Event, Port, Who};
 use super::process::{End, Process};
 
@@ -20,6 +22,7 @@ impl Process {
         if self.end != End::Serving {
             return;
         }
+        self.expect_nothing(port, partition);
         let promises = self.remembered.remove(&partition).unwrap_or_default().promises;
         port.note(format_args!("{partition} witnessed from {:?}", promises.witness_end));
         let first = Configuration::first(voters);
@@ -27,6 +30,7 @@ impl Process {
         self.witnesses.insert(partition, Witness::new(partition, self.me, &promises, first, timeout));
         let start = Event::Replica(partition, ReplicaEvent::Start);
         port.mail(Who::Metadata, Who::Replica(partition), start);
+        self.retire_unless(port, partition, Part::Witness);
     }
 
     /// A step of a witness.
@@ -37,6 +41,7 @@ impl Process {
         if matches!(event, ReplicaEvent::Start) {
             turn.push(PeersEvent::Hosted(partition));
         }
+        note(port, partition, &event);
         core.step(port.now, event, &mut effects);
         for effect in effects {
             match effect {
@@ -62,10 +67,12 @@ impl Process {
         }
         if stopped {
             turn.push(PeersEvent::Unhosted(partition));
-            self.witnesses.remove(&partition);
             self.timers.remove(&from);
+            let retired = self.witnesses.remove(&partition).filter(Witness::is_retired);
             if self.deleting.contains(&partition) {
                 self.remove(port, partition);
+            } else if let Some(core) = retired {
+                self.forget_retired(port, partition, Part::Witness, Promises::of_retired(core.consensus()));
             }
         }
         self.end_turn(port, from, turn);

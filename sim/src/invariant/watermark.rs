@@ -26,6 +26,11 @@ impl Watermarks {
         }
         Ok(())
     }
+
+    /// The replica of a partition is gone.
+    pub fn forget(&mut self, partition: TopicPartition) {
+        self.0.remove(&partition);
+    }
 }
 
 /// A record at `offset` was acknowledged while the high watermark was `high_watermark`.

@@ -54,6 +54,14 @@ pub struct ClusterOptions {
     pub rotting: Option<usize>,
     /// `log.scrub.bytes.per.second`.
     pub scrub: u64,
+    /// The administrator moves partitions, once in so many milliseconds on average; 0 for never.
+    pub moves_ms: u64,
+    /// Whether brokers that hold data may hold witnesses (`witness.placement`).
+    pub witness_any: bool,
+    /// Racks that the brokers stand in, and from whose replicas consumers read (KIP-392); 0 for none.
+    pub racks: u64,
+    /// For how long a preferred leader is in sync before it asks to lead; `None` for as long as a broker waits by itself.
+    pub patience: Option<Duration>,
 }
 
 /// How the disk of one machine is replaced.
@@ -80,6 +88,10 @@ impl Default for ClusterOptions {
             replaced: None,
             rotting: None,
             scrub: 0,
+            moves_ms: 0,
+            witness_any: false,
+            racks: 0,
+            patience: None,
         }
     }
 }
@@ -89,7 +101,7 @@ impl ClusterOptions {
         let brokers = match profile {
             Profile::Single => return Self::default(),
             Profile::Drawn => usize::try_from(dice.pick(&[1, 2, 3, 3, 3, 4, 5, 5])).unwrap_or(3),
-            Profile::Brokers(brokers) => brokers,
+            Profile::Brokers(brokers) | Profile::Moving(brokers) => brokers,
         };
         let size = |dice: &mut Dice, choices: &[u64]| usize::try_from(dice.pick(choices)).unwrap_or(1);
         let session = dice.pick(&[200, 400, 400, 1_000]);
@@ -122,6 +134,10 @@ impl ClusterOptions {
             replaced: None,
             rotting: None,
             scrub: 0,
+            moves_ms: 0,
+            witness_any: false,
+            racks: 0,
+            patience: None,
         }
     }
 }
@@ -153,9 +169,57 @@ impl Options {
         }
     }
 
+    /// Partitions move in some runs, or in this one, and in some runs preferred leaders soon come back. Drawn last: runs without either
+    /// are what they would be without these lines.
+    pub(super) fn draw_moves(&mut self, dice: &mut Dice, profile: Profile) {
+        let moves = dice.chance(30) || matches!(profile, Profile::Moving(_));
+        let mean = dice.pick(&[50, 200, 1_000]);
+        if moves && self.data_brokers() > 1 {
+            self.cluster.moves_ms = mean;
+        }
+        self.cluster.witness_any = dice.chance(30) && self.cluster.moves_ms > 0;
+        let patience = Duration::from_millis(dice.pick(&[100, 1_000, 5_000]));
+        self.cluster.patience = dice.chance(25).then_some(patience);
+    }
+
+    /// What acknowledges, what follows when too many replicas may have lost records, and who reads where. Drawn last, as moves are.
+    pub(super) fn draw_policies(&mut self, dice: &mut Dice) {
+        let (quorum, manual) = (dice.chance(25), dice.chance(25));
+        // Nobody plays the operator here: `manual` must find a clean majority when all is healed.
+        let loses = self.cluster.replaced.is_some() || self.cluster.rotting.is_some() || self.faults.flush_ms > 0;
+        for topic in &mut self.topics {
+            topic.quorum = quorum && dice.chance(50);
+            topic.manual = manual && topic.is_durable() && !loses;
+        }
+        self.cluster.racks = if dice.chance(20) { dice.between(1, 3) } else { 0 };
+    }
+
+    /// The fewest replicas that a partition is moved to: what a disk that is replaced or rots has lost must be on two others.
+    #[must_use]
+    pub const fn moved_replicas_min(&self) -> u64 {
+        if self.cluster.replaced.is_some() || self.cluster.rotting.is_some() { 3 } else { 1 }
+    }
+
+    /// Whether nothing but a fault makes a leader give up its epoch.
+    #[must_use]
+    pub const fn leaders_stay(&self) -> bool {
+        self.faults.is_calm() && self.cluster.moves_ms == 0 && self.cluster.patience.is_none()
+    }
+
+    /// Whether the partitions of a topic that lives through the run have one replica all the time.
+    #[must_use]
+    pub fn is_alone(&self, topic: &str) -> bool {
+        self.replicas_of(topic) == 1 && self.cluster.moves_ms == 0
+    }
+
     /// The fewest replicas of a partition.
     #[must_use]
     pub const fn replicas_min(&self) -> u64 {
         if self.cluster.replaced.is_some() { 3 } else { 1 }
     }
+}
+
+/// The name of a rack.
+pub(crate) fn rack_name(rack: u64) -> String {
+    format!("rack-{rack}")
 }

@@ -1,4 +1,4 @@
-//! The administrator: makes the topics of the run, then creates, deletes and re-creates others.
+//! The administrator: makes the topics of the run, then creates, deletes and re-creates others, and moves partitions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use millrace_types::{ErrorCode, Instant, Offset};
 
+use super::moves::{self, Moves};
 use super::raw::{Raw, Reply};
 use super::{Client, Context, Wire};
 use crate::dice::Dice;
@@ -31,6 +32,8 @@ enum Doing {
     Create(String),
     Delete(String),
     Look,
+    Move,
+    ListMoves,
 }
 
 /// The administrator.
@@ -48,6 +51,7 @@ pub struct Admin {
     names: u64,
     next: Instant,
     every: u64,
+    moves: Moves,
     dice: Dice,
 }
 
@@ -66,6 +70,7 @@ impl Admin {
             names: 0,
             next: Instant::ZERO,
             every,
+            moves: Moves::new(options),
             dice,
         }
     }
@@ -81,6 +86,9 @@ impl Admin {
             let request = create(topic.name, (topic.partitions, topic.replicas as u64), &configs(topic));
             self.doing = Some(Doing::Found(topic.name.to_owned()));
             self.raw.ask(cx.now, CREATE, &request);
+            return true;
+        }
+        if self.begin_move(cx) {
             return true;
         }
         if cx.calm || self.next > cx.now.instant {
@@ -113,9 +121,34 @@ impl Admin {
                 let request = DeleteTopicsRequest::default().with_topic_names(names).with_timeout_ms(2_000);
                 self.raw.ask(cx.now, DELETE, &request);
             }
-            Doing::Look => self.raw.ask(cx.now, METADATA, &MetadataRequest::default().with_topics(None)),
+            Doing::Look | Doing::Move | Doing::ListMoves => {
+                self.raw.ask(cx.now, METADATA, &MetadataRequest::default().with_topics(None));
+            }
         }
         self.doing = Some(doing);
+        true
+    }
+
+    /// Moves something, or asks what is under way.
+    fn begin_move(&mut self, cx: &Context<'_>) -> bool {
+        if cx.calm && self.moves.asks(cx.now.instant) {
+            self.raw.ask(cx.now, moves::LIST, &Moves::list());
+            self.doing = Some(Doing::ListMoves);
+            return true;
+        }
+        if cx.calm {
+            return false;
+        }
+        let others: Vec<String> =
+            self.churned.iter().filter(|(_, is_there)| **is_there).map(|(name, _)| name.clone()).collect();
+        let Some((version, request)) = self.moves.draw(cx.now.instant, &mut self.dice, &others) else { return false };
+        if self.dice.chance(10) {
+            self.raw.ask(cx.now, moves::LIST, &Moves::list());
+            self.doing = Some(Doing::ListMoves);
+        } else {
+            self.raw.ask(cx.now, version, &request);
+            self.doing = Some(Doing::Move);
+        }
         true
     }
 
@@ -146,6 +179,9 @@ impl Admin {
                 }
                 _ => drop(self.churned.remove(&name)),
             },
+            // Whatever came of it: what is named in the end is where the partitions have to be.
+            Doing::Move => {}
+            Doing::ListMoves => body.into_iter().for_each(|body| self.moves.listed(cx.calm, body)),
             Doing::Look => {
                 if let Some(mut body) = body
                     && let Ok(response) = MetadataResponse::decode(&mut body, METADATA)
@@ -208,6 +244,8 @@ fn configs(topic: &TopicOptions) -> Vec<(&'static str, String)> {
     ];
     if topic.replicas > 1 {
         configs.push(("min.insync.replicas", topic.min_in_sync.to_string()));
+        configs.push(("ack.policy", if topic.quorum { "quorum" } else { "isr" }.to_owned()));
+        configs.push(("unclean.recovery.strategy", if topic.manual { "manual" } else { "unanimous" }.to_owned()));
     }
     configs
 }
@@ -232,10 +270,11 @@ impl Client for Admin {
     }
 
     fn wake(&self) -> Instant {
-        if self.doing.is_some() { Instant::NEVER } else { self.next }
+        if self.doing.is_some() { Instant::NEVER } else { self.next.min(self.moves.next()) }
     }
 
     fn missing(&mut self, _ends: &BTreeMap<Part, Offset>) -> Option<String> {
-        self.doing.as_ref().map(|doing| format!("administrator: {doing:?}"))
+        let moves = || (!self.moves.are_settled()).then(|| "administrator: partitions are being moved".to_owned());
+        self.doing.as_ref().map(|doing| format!("administrator: {doing:?}")).or_else(moves)
     }
 }

@@ -12,7 +12,7 @@ use super::{Client, Context, Wire, client_config, decode};
 use crate::dice::Dice;
 use crate::history::Part;
 use crate::invariant::reads::Position;
-use crate::options::{Options, TopicOptions};
+use crate::options::{Options, TopicOptions, rack_name};
 
 /// A consumer.
 #[derive(Debug)]
@@ -140,6 +140,9 @@ pub(super) fn consumer_config(name: &str, options: &Options, dice: &mut Dice) ->
     // A fetch that may not return what it waits for always waits to the end.
     let roomy = config.max_partition_fetch_bytes.min(config.fetch_max_bytes) > 1_000;
     config.fetch_min_bytes = if roomy && dice.chance(50) { 1_000 } else { 1 };
+    if options.cluster.racks > 0 && dice.chance(70) {
+        config.client_rack = Some(rack_name(dice.below(options.cluster.racks)));
+    }
     config
 }
 

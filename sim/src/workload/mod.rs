@@ -4,6 +4,7 @@ mod admin;
 mod consumer;
 mod group;
 mod member;
+mod moves;
 mod offsets;
 mod probe;
 mod producer;

@@ -124,7 +124,7 @@ impl World {
                     self.history.violated("rot", format!("{part} is said to be damaged, and nobody damaged it"));
                 }
                 // What one of several replicas has lost is not lost yet.
-                if before.is_some() && self.options.replicas_of(&part.topic) == 1 {
+                if before.is_some() && self.options.is_alone(&part.topic) {
                     self.history.came_back(&part, *end, may_lose, *suffix_lost);
                 }
             }
@@ -148,7 +148,7 @@ impl World {
                     self.ghosts.entry(*partition).or_default().heard(key, mirror, status);
                 }
             }
-            Notice::Removed { partition } => self.removed(at, *partition),
+            Notice::Removed { partition, retired } => self.removed(at, *partition, *retired),
             Notice::FlushFailed { partition } => {
                 self.brokers[at].unflushable.insert(*partition);
             }

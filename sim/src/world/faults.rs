@@ -191,7 +191,6 @@ impl World {
         self.trace.line(self.micros(), format_args!("calm"));
         self.phase = Phase::Healing;
         self.deadline = self.micros() + HEAL;
-        self.calm_since = self.micros();
         for at in 0..self.brokers.len() {
             self.calm_machine(at);
         }

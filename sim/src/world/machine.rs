@@ -86,6 +86,16 @@ impl Machine {
         self.unheard.values().all(|starts| *starts < STARTS_UNHEARD)
     }
 
+    /// What it had of a partition is gone: what it has of it next begins with nothing.
+    pub(super) fn forget(&mut self, partition: TopicPartition) {
+        self.mirrors.remove(&partition);
+        self.reopened.remove(&partition);
+        self.opened_in.remove(&partition);
+        self.unflushable.remove(&partition);
+        self.rotten.remove(&partition);
+        self.watermarks.forget(partition);
+    }
+
     /// Number of the process that runs; 0 for none.
     pub(super) fn number(&self) -> u64 {
         self.process.as_deref().map_or(0, Process::number)

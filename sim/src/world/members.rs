@@ -1,13 +1,17 @@
 //! Who is a member of the partitions, and what of those who are none.
 
+use std::path::Path;
+
 use millrace_metadata::Topic;
-use millrace_node::metadata_store;
+use millrace_node::metadata_store::{self, Part};
 use millrace_raft::{Raft, ReplicaKey, RoleKind, VoterRole};
+use millrace_storage::{Disk, TOPICS_DIR, parse_partition_dir};
 use millrace_types::TopicPartition;
 
 use super::World;
 use super::machine::Machine;
 use crate::broker::Process;
+use crate::invariant::reassigned::{self, Held};
 use crate::invariant::{configurations, deleted, target, witness};
 
 impl World {
@@ -25,7 +29,7 @@ impl World {
 
     /// Looks at the witness of a partition and at those that are in sync, where it has one.
     pub(super) fn watch_witness(&mut self, partition: TopicPartition) {
-        if self.options.cluster.witnesses.is_empty() {
+        if self.options.cluster.witnesses.is_empty() && !self.options.cluster.witness_any {
             return;
         }
         let Some(ghost) = self.ghosts.get(&partition) else { return };
@@ -57,26 +61,33 @@ impl World {
         Some((machine, machine.process.as_deref()?.consensus(partition)?))
     }
 
-    /// The data of a replica is deleted.
-    pub(super) fn removed(&mut self, at: usize, partition: TopicPartition) {
-        let machine = &self.brokers[at];
+    /// The data of a replica goes, since it has `retired` or since its topic is deleted. What it has held, and has said that it
+    /// holds, counts no more, should it come back.
+    pub(super) fn removed(&mut self, at: usize, partition: TopicPartition, retired: Option<Part>) {
+        let machine = &mut self.brokers[at];
+        machine.forget(partition);
         let image = machine.process.as_deref().map(Process::image);
-        let is_there = image.is_some_and(|image| image.topic_by_id(partition.topic).is_some());
+        let is_there = retired.is_some() || image.is_some_and(|image| image.topic_by_id(partition.topic).is_some());
+        self.retired += u64::from(retired.is_some());
         if let (true, Some(key)) = (is_there, machine.key) {
-            let result = deleted::check(self.ghosts.entry(partition).or_default(), key);
+            let ghost = self.ghosts.entry(partition).or_default();
+            ghost.words.retain(|(_, said), _| *said != key);
+            let result = deleted::check(ghost, key, retired.unwrap_or(Part::Replica));
             self.judge("deleted", partition, result);
         }
     }
 
-    /// A replica whose members are not who the metadata say that they shall be, on the directories that the machines have.
+    /// A replica whose members are not who the metadata say that they shall be, on the directories that the machines have; a
+    /// reassignment that has not ended, or what it has left behind.
     pub(super) fn unmoved(&self) -> Option<String> {
-        let mut processes = self.brokers.iter().filter_map(|machine| machine.process.as_deref());
-        processes.find_map(|process| {
+        self.brokers.iter().find_map(|machine| {
+            let process = machine.process.as_deref()?;
             let (key, image) = (process.key(), process.image());
             if image.broker(key.broker).is_none_or(|registered| registered.directory != key.directory) {
                 return Some(format!("the directory of {key} is not registered"));
             }
-            image.topics().find_map(|topic| unmoved(process, topic))
+            let unmoved = image.topics().find_map(|topic| unmoved(process, topic));
+            unmoved.or_else(|| reassigned::check(&image, key.broker, &held(machine, process)).err())
         })
     }
 }
@@ -93,4 +104,13 @@ fn unmoved(process: &Process, topic: &Topic) -> Option<String> {
         };
         result.err().map(|why| format!("{} {}-{}: {why}", broker, topic.name, partition.partition))
     })
+}
+
+/// What the machine has of partitions.
+fn held(machine: &Machine, process: &Process) -> Held {
+    let (replicas, witnesses) = process.hosted();
+    let entries = machine.disk.list(Path::new(TOPICS_DIR)).unwrap_or_default();
+    let directories = entries.iter().filter_map(|entry| parse_partition_dir(&entry.name)).collect();
+    let written = process.views().filter(|view| view.log.log_end() > view.log.log_start()).map(|view| view.partition);
+    Held { replicas: replicas.collect(), witnesses: witnesses.collect(), written: written.collect(), directories }
 }

@@ -94,8 +94,10 @@ struct World {
     epochs: Epochs,
     ghosts: Ghosts,
     chains: Chains,
-    /// When the faults ended.
-    calm_since: Micros,
+    /// Replicas whose data is gone since they have moved away.
+    retired: u64,
+    /// Since when partitions are without a leader, after the faults.
+    leaderless: BTreeMap<Part, Micros>,
     phase: Phase,
     deadline: Micros,
     events: u64,

@@ -23,6 +23,8 @@ pub struct Counts {
     pub elections: u64,
     /// Batches that a majority held.
     pub commits: u64,
+    /// Replicas that have moved away.
+    pub moves: u64,
 }
 
 impl AddAssign for Counts {
@@ -34,6 +36,7 @@ impl AddAssign for Counts {
         self.power_losses += other.power_losses;
         self.elections += other.elections;
         self.commits += other.commits;
+        self.moves += other.moves;
     }
 }
 
@@ -72,6 +75,7 @@ impl World {
                 starts: self.starts,
                 power_losses: self.brokers.iter().map(|machine| machine.boot - 1).sum(),
                 elections: self.ghosts.values().map(|ghost| ghost.leaders.len() as u64).sum(),
+                moves: self.retired,
                 commits: self.ghosts.values().map(|ghost| ghost.committed.len() as u64).sum(),
             },
             time: self.now.instant.as_micros() - BEGIN,

@@ -1,8 +1,9 @@
 //! The beginning of a run: everything drawn from its seed, and the first things to happen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use millrace_metadata::config::BrokerConfig;
+use millrace_metadata::config::{BrokerConfig, RACK_AWARE_SELECTOR};
 use millrace_storage::{FaultPlan, SimDisk};
 use millrace_types::BrokerId;
 
@@ -15,9 +16,12 @@ use crate::dice::Dice;
 use crate::history::{History, Part};
 use crate::invariant::chain::Chains;
 use crate::invariant::epochs::Epochs;
-use crate::options::{ClusterOptions, Kinds, Options, Profile};
+use crate::options::{ClusterOptions, Kinds, Options, Profile, rack_name};
 use crate::queue::Queue;
 use crate::trace::Trace;
+
+/// How long a preferred leader waits by itself (`leader.imbalance.check.interval.seconds`).
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl World {
     pub(super) fn new(seed: u64, (profile, kinds): (Profile, Kinds), print: bool) -> Self {
@@ -36,8 +40,9 @@ impl World {
         }
         let members = brokers.iter().filter(|_| options.is_cluster()).map(|machine| machine.broker).collect();
         let witnesses = options.cluster.witnesses.iter().map(|at| brokers[*at].broker).collect();
-        let ClusterOptions { sessions, room, timing, .. } = options.cluster.clone();
-        let cluster = Cluster { brokers: members, witnesses, sessions, room, timing };
+        let ClusterOptions { sessions, room, timing, patience, .. } = options.cluster.clone();
+        let patience = patience.unwrap_or(PATIENCE);
+        let cluster = Cluster { brokers: members, witnesses, sessions, room, timing, patience };
         Self {
             now: Clock::default().now(BEGIN),
             ahead: 0,
@@ -62,7 +67,8 @@ impl World {
             epochs: Epochs::default(),
             ghosts: BTreeMap::new(),
             chains: Chains::default(),
-            calm_since: 0,
+            retired: 0,
+            leaderless: BTreeMap::new(),
             phase: Phase::Founding,
             deadline: BEGIN + HEAL,
             events: 0,
@@ -102,10 +108,15 @@ pub(super) fn config(options: &Options, broker: BrokerId) -> BrokerConfig {
     let cluster = [
         ("offsets.topic.replication.factor", options.cluster.offsets_replicas.to_string()),
         ("log.scrub.bytes.per.second", options.cluster.scrub.to_string()),
+        ("witness.placement", if options.cluster.witness_any { "any" } else { "dedicated" }.to_owned()),
         ("peer.session.timeout.ms", options.cluster.sessions.session_timeout.as_millis().to_string()),
     ];
     let values = values.into_iter().chain(cluster.into_iter().filter(|_| options.is_cluster()));
-    let values: Vec<(&str, String)> = values.collect();
+    let mut values: Vec<(&str, String)> = values.collect();
+    if let Some(rack) = u64::from(broker.0.cast_unsigned()).checked_rem(options.cluster.racks) {
+        values.push(("broker.rack", rack_name(rack)));
+        values.push(("replica.selector.class", RACK_AWARE_SELECTOR.to_owned()));
+    }
     let known = values.iter().map(|(key, value)| (*key, value.as_str()));
     BrokerConfig::new(known).unwrap_or_else(|error| panic!("the simulator's own configuration is wrong: {error:?}"))
 }

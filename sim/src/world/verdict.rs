@@ -113,7 +113,14 @@ impl World {
             Some(format!("broker {} is not ready", unready.broker))
         };
         let missing = missing.or_else(unready).or_else(|| if self.options.copies() > 1 { self.apart() } else { None });
-        missing.or_else(|| self.rotten()).or_else(|| self.unmoved())
+        missing.or_else(|| self.rotten()).or_else(|| self.unmoved()).or_else(|| self.leaderless())
+    }
+
+    /// A partition that is being handed over, or should have a leader for another reason.
+    fn leaderless(&self) -> Option<String> {
+        let leaders = self.leaders();
+        let mut whole = self.history.parts.iter().filter(|(_, known)| !known.damaged).map(|(part, _)| part);
+        whole.find(|part| !leaders.contains_key(*part)).map(|part| format!("{part} has no leader"))
     }
 
     /// What brokers have applied of the metadata is one history.

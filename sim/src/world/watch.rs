@@ -10,12 +10,13 @@ use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 use super::machine::Machine;
 use super::{Phase, World};
 use crate::broker::Process;
+use crate::ghost::Mirror;
 use crate::history::{Part, Violation};
 use crate::invariant::copies::{self, Copies};
-use crate::invariant::{calm, completeness, election, kept, markers, matching, told};
+use crate::invariant::{calm, completeness, election, forgiven, kept, markers, matching, recovering, told};
 use crate::workload::group_partition;
 
-/// A partition with a live majority has a leader so soon after the faults.
+/// A partition with a live majority has a leader so soon after the faults, or after it had one.
 const LEADER_WITHIN: u64 = 5_000_000;
 
 impl World {
@@ -52,6 +53,7 @@ impl World {
         let Some(process) = &self.brokers[at].process else { return };
         let (number, broker) = (process.number(), process.broker());
         let Some(view) = process.view(partition).cloned() else { return };
+        let votes_alone = process.consensus(partition).is_some_and(|raft| raft.configuration().voters.len() == 1);
         let follows = self.options.copies() > 1 && view.leader_epoch().is_none();
         // A follower takes back what it cuts.
         if !follows {
@@ -63,7 +65,7 @@ impl World {
             self.watch_coordinator(at, partition, epoch);
         }
         let name = self.names.get(&partition);
-        let alone = name.is_some_and(|part| self.options.replicas_of(&part.topic) == 1);
+        let alone = votes_alone || name.is_some_and(|part| self.options.is_alone(&part.topic));
         let part = name.and_then(|part| self.history.parts.get_mut(part));
         let damaged = part.is_some_and(|part| {
             part.limited |= !intact && alone;
@@ -140,6 +142,10 @@ impl World {
         if is_new && status.unanimous && !durable {
             // Every voter has elected it, as too few had kept all: what they all have lost is lost.
             let end = status.epoch_start.unwrap_or(mirror.end);
+            let kept = |key: &ReplicaKey| !self.gone.contains(key);
+            let log = |key| log_of(&self.brokers, key, partition);
+            let voters: Vec<_> = raft.configuration().data_voters().filter(kept).filter_map(log).collect();
+            found.push(("forgiven", forgiven::check(ghost, end, &voters)));
             ghost.lose(end);
             if let Some(part) = &part {
                 self.history.lost(part, end);
@@ -149,9 +155,7 @@ impl World {
             found.push(("completeness", completeness::check_leader(ghost, mirror, status.epoch)));
         }
         found.push(("completeness", completeness::check_commit(ghost, mirror, &status)));
-        if status.recovering {
-            found.push(("unclean", Err(format!("{} leads and recovers", machine.broker))));
-        }
+        found.push(("recovering", recovering::check(&status)));
         let log = |key: ReplicaKey| {
             let machine = self.brokers.iter().find(|other| other.key == Some(key));
             let is_rotten = machine.is_some_and(|machine| machine.rotten.contains(&partition));
@@ -169,7 +173,7 @@ impl World {
         if let Some(latest) = latest.filter(|_| view.tells_latest()) {
             found.push(("told", told::check(ghost, status.epoch, latest)));
         }
-        if self.options.faults.is_calm() {
+        if self.options.leaders_stay() {
             found.push(("calm", calm::check(ghost)));
         }
         for (invariant, result) in found {
@@ -182,14 +186,18 @@ impl World {
         topic.map_or(1, |topic| usize::try_from(topic.min_in_sync).unwrap_or(1))
     }
 
-    /// After the faults every partition soon has a leader.
+    /// After the faults every partition soon has a leader, and is not without one for long when it is handed over.
     pub(super) fn check_leaders(&mut self) {
-        if !self.options.is_cluster() || self.phase != Phase::Healing || self.micros() < self.calm_since + LEADER_WITHIN
-        {
+        if !self.options.is_cluster() || self.phase != Phase::Healing {
             return;
         }
-        let leaders = self.leaders();
-        let missing = self.history.parts.iter().find(|(part, known)| !known.damaged && !leaders.contains_key(*part));
+        let (leaders, now) = (self.leaders(), self.micros());
+        self.leaderless.retain(|part, _| !leaders.contains_key(part));
+        let whole = self.history.parts.iter().filter(|(_, known)| !known.damaged).map(|(part, _)| part);
+        for part in whole.filter(|part| !leaders.contains_key(*part)) {
+            self.leaderless.entry(part.clone()).or_insert(now);
+        }
+        let missing = self.leaderless.iter().find(|(_, since)| now >= **since + LEADER_WITHIN);
         if let Some(part) = missing.map(|(part, _)| part.clone()) {
             let states = self.replicas_of(&part);
             self.history.violated("leader", format!("{part} has none so long after the faults: {states}"));
@@ -220,4 +228,11 @@ impl World {
         let one = |machine: &Machine| format!("{}: {:?}", machine.broker, machine.process.as_deref().and_then(status));
         self.brokers.iter().map(one).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// What a replica holds that runs and whose disk has not rotted.
+fn log_of(machines: &[Machine], key: ReplicaKey, partition: TopicPartition) -> Option<(ReplicaKey, &Mirror)> {
+    let machine = machines.iter().find(|machine| machine.key == Some(key))?;
+    let is_well = machine.process.as_deref()?.consensus(partition).is_some() && !machine.rotten.contains(&partition);
+    machine.mirrors.get(&partition).filter(|_| is_well).map(|mirror| (key, mirror))
 }

@@ -24,7 +24,10 @@ struct Node {
     /// The numbers of this start that were told.
     registered: Vec<u64>,
     retargeted: Vec<TopicPartition>,
+    /// What was told to go, or to stay after all.
     retiring: Vec<(TopicPartition, bool)>,
+    /// How often that was told again.
+    reminded: usize,
 }
 
 /// Brokers 1 to 3, with time and messages in the test's hand.
@@ -102,6 +105,7 @@ impl Cluster {
             registered: Vec::new(),
             retargeted: Vec::new(),
             retiring: Vec::new(),
+            reminded: 0,
         };
         self.nodes.insert(id, node);
         self.step(id, MetadataEvent::Start);
@@ -149,6 +153,11 @@ impl Cluster {
                     assert!(node.witnesses.insert(partition, voters).is_none(), "created twice");
                 }
                 MetadataEffect::RetargetReplica { partition } => node.retargeted.push(partition),
+                MetadataEffect::RetireReplica { partition, retire: true }
+                    if node.retiring.last() == Some(&(partition, true)) =>
+                {
+                    node.reminded += 1;
+                }
                 MetadataEffect::RetireReplica { partition, retire } => node.retiring.push((partition, retire)),
                 MetadataEffect::ConfigureReplica { .. } => {}
                 MetadataEffect::Answer { to, result } => node.answers.push((to.token, result)),

@@ -81,6 +81,35 @@ fn a_replica_goes_when_the_target_is_reached() {
     assert_noticed("a_replica_goes_when_the_target_is_reached", &[(Mutation::RetireBeforeDone, a_replica_moves)]);
 }
 
+/// What is to go is told so until it is gone: who leads may not be known when it is told first.
+fn what_goes_is_told_again() {
+    let (mut cluster, partition) = scene(&[1, 2], None);
+    move_to(&mut cluster, Some(&[2, 3]));
+    finish(&mut cluster, 2, partition);
+    let told = |cluster: &Cluster| cluster.nodes[&1].reminded;
+    let before = told(&cluster);
+    cluster.pass(5_000);
+    assert_eq!(told(&cluster), before + 5, "once a second");
+    move_to(&mut cluster, Some(&[1, 2]));
+    let before = told(&cluster);
+    cluster.pass(5_000);
+    assert_eq!(told(&cluster), before, "it is to stay");
+    finish(&mut cluster, 2, partition);
+    move_to(&mut cluster, Some(&[2, 3]));
+    finish(&mut cluster, 2, partition);
+    assert_eq!(cluster.nodes[&1].retiring.last(), Some(&(partition, true)));
+    is_gone(&mut cluster, 1, partition);
+    let before = told(&cluster);
+    cluster.pass(5_000);
+    assert_eq!(told(&cluster), before, "it is gone");
+}
+
+#[test]
+fn what_retires_hears_of_it_until_it_has() {
+    what_goes_is_told_again();
+    assert_noticed("what_retires_hears_of_it_until_it_has", &[(Mutation::RetireOnce, what_goes_is_told_again)]);
+}
+
 #[test]
 fn what_begins_again_waits_for_what_goes() {
     let (mut cluster, partition) = scene(&[1, 2], None);
