@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use millrace_metadata::ReplayError;
 use millrace_metadata::config::BrokerConfigErrors;
 use millrace_storage::{DataDirError, DiskError, JournalError, QStateError};
+use millrace_types::BrokerId;
 use thiserror::Error;
 
 use crate::net::address::AddressError;
@@ -52,6 +53,19 @@ pub enum StartError {
         found: String,
         /// The cluster of the file.
         expected: String,
+    },
+    /// The data directory is of a broker among others, and nothing says where these are.
+    #[error(
+        "data directory {}: its metadata are decided by broker(s) {}, and this is broker {me} without a cluster file: \
+         start it with --cluster-file FILE and the --broker-id it had", path.display(), list(.deciders)
+    )]
+    NoClusterFile {
+        /// The directory.
+        path: PathBuf,
+        /// The broker that was to start.
+        me: BrokerId,
+        /// Who decides.
+        deciders: Vec<BrokerId>,
     },
     /// A key does not exist.
     #[error("{place}: there is no configuration key `{key}`{}", hint(.similar.as_deref()))]
@@ -128,6 +142,10 @@ pub enum StartError {
     /// Log lines cannot be written as asked for.
     #[error("`log.level`: {0}")]
     LogFilter(String),
+}
+
+fn list(brokers: &[BrokerId]) -> String {
+    brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn hint(similar: Option<&str>) -> String {

@@ -1,4 +1,5 @@
-//! What has to be done from time to time: room on the disk, metrics, sums of what was left out of the log.
+//! What has to be done from time to time: room on the disk, metrics, sums of what was left out of the log, a look whether the other
+//! brokers are heard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use millrace_storage::StorageJob;
 
+use crate::quorum;
 use crate::shared::Shared;
 
 /// How often the room on the disk is asked for.
@@ -16,6 +18,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts the work.
 pub(crate) fn start(shared: &Arc<Shared>, recorder: PrometheusHandle) {
+    quorum::start(shared);
     let room = Arc::clone(shared);
     actix_rt::spawn(async move {
         loop {

@@ -185,6 +185,17 @@ fn open(config: &Config) -> Result<Opened, StartError> {
     Ok(Opened { data_dir, qstate, remembered })
 }
 
+/// A directory of a cluster that is started alone would wait for the others, which it does not look for.
+fn refuse_without_members(config: &Config, store: &MetadataStore) -> Result<(), StartError> {
+    let me = node_id(config);
+    let mut deciders: Vec<BrokerId> = store.image().acceptors().iter().map(|acceptor| acceptor.broker).collect();
+    deciders.sort_unstable();
+    if config.members.is_some() || deciders.is_empty() || deciders == [me] {
+        return Ok(());
+    }
+    Err(StartError::NoClusterFile { path: absolute(&config.data_dir), me, deciders })
+}
+
 /// The metadata store with its journal.
 fn metadata(
     config: &Config,
@@ -218,7 +229,9 @@ fn metadata(
         config: config.broker.clone(),
         seed: random::uuid().as_u128(),
     };
-    Ok((MetadataStore::new(options, &records)?, journal))
+    let store = MetadataStore::new(options, &records)?;
+    refuse_without_members(config, &store)?;
+    Ok((store, journal))
 }
 
 fn node_id(config: &Config) -> BrokerId {

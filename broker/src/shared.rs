@@ -248,6 +248,16 @@ impl Shared {
         self.ready.load(Ordering::Acquire)
     }
 
+    /// Why this broker hears no majority of the brokers of its cluster, itself included; `None` where it does, or is alone.
+    pub(crate) fn without_majority(&self) -> Option<String> {
+        let brokers = self.members.as_ref()?.load().brokers.len();
+        let up = self.peer_report.load().sessions.iter().filter(|(_, status)| status.session.is_some()).count();
+        let (heard, majority) = (up + 1, brokers / 2 + 1);
+        (heard < majority).then(|| {
+            format!("{heard} of {brokers} brokers are heard, this one included, and {majority} are a majority")
+        })
+    }
+
     /// Whether every log that was asked for is open and was left with all its records durable: what a clean marker says.
     pub(crate) fn is_flushed(&self) -> bool {
         self.starting.missing() == 0 && !self.unflushed.load(Ordering::Acquire)

@@ -5,6 +5,10 @@ use millrace_types::LeaderEpoch;
 use crate::identity::ReplicaKey;
 use crate::quorum;
 
+/// Epochs that a generation has to itself: generation g begins with epoch g times this. The operator forces a generation where
+/// nobody can ask those who are lost how far their epochs went; so many elections no generation sees.
+pub(crate) const EPOCHS_PER_GENERATION: LeaderEpoch = 1 << 20;
+
 /// What a voter holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VoterRole {

@@ -66,6 +66,8 @@ pub enum Mutation {
     WitnessAtOnce,
     /// R14: a replica joins the in-sync set although the witness is ahead of it.
     JoinBehindWitness,
+    /// R15: a forced configuration goes on with the next epoch, which those who were given up may have begun.
+    MeetLostEpochs,
     /// R15: a voter does not look at the candidate's configuration.
     VoteForOldConfiguration,
     /// R15: a change does not wait for a majority to know the last one.
@@ -146,6 +148,7 @@ impl Mutation {
         Self::StayUncommittable,
         Self::WitnessAtOnce,
         Self::JoinBehindWitness,
+        Self::MeetLostEpochs,
         Self::VoteForOldConfiguration,
         Self::ChangeBeforeConfiguration,
         Self::ChangeBeforeEpoch,

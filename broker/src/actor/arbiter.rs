@@ -23,6 +23,7 @@ use millrace_types::{ErrorCode, TopicId, TopicPartition};
 
 use super::connections::Connections;
 use super::countdown::Countdown;
+use super::forcing::Forcing;
 use super::mail::Mail;
 use super::parcel::{Order, Parcel};
 use super::peers::PeersDesk;
@@ -63,6 +64,8 @@ pub(crate) struct Local {
     pub(crate) stopping: RefCell<Option<Countdown>>,
     /// Dropped when the broker stops and the last coordinator has stopped.
     pub(crate) stopping_groups: RefCell<Option<Countdown>>,
+    /// Who waits for configurations that are being forced.
+    pub(crate) forcing: Forcing,
     outbox: RefCell<Vec<Vec<Parcel>>>,
 }
 
@@ -89,6 +92,7 @@ impl Local {
             deleting: RefCell::default(),
             stopping: RefCell::default(),
             stopping_groups: RefCell::default(),
+            forcing: Forcing::default(),
             outbox: RefCell::new(outbox),
             shared,
         })

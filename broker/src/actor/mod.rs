@@ -14,6 +14,7 @@ mod connection;
 mod connections;
 pub(crate) mod countdown;
 mod counted;
+pub(crate) mod forcing;
 mod group_coordinator;
 mod host;
 pub(crate) mod inbox;

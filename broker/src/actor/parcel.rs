@@ -15,6 +15,7 @@ use crate::local::LocalRequest;
 use crate::net::limits::Permit;
 
 use super::countdown::Countdown;
+use super::forcing::ForceRequest;
 use super::witness::NewWitness;
 
 /// One message between arbiters.
@@ -73,6 +74,8 @@ pub(crate) enum Order {
     RetireReplica(TopicPartition, bool),
     /// Tell a replica which voters its partition shall have.
     RetargetReplica(TopicPartition),
+    /// Have a replica force a configuration.
+    Force(Box<ForceRequest>),
     /// Give a replica other settings.
     ConfigureReplica(TopicPartition, Box<LogConfig>),
     /// Serve a client.

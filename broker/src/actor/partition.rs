@@ -7,7 +7,7 @@ use millrace_metadata::CONSUMER_OFFSETS;
 use millrace_node::group::GroupEvent;
 use millrace_node::metadata_store::{MetadataEvent, Part, part, target};
 use millrace_node::peers::PeersEvent;
-use millrace_node::replica::{Promises, Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
+use millrace_node::replica::{ForceRefusal, Promises, Replica, ReplicaEffect, ReplicaEvent, ReplicaParts};
 use millrace_node::{Answer, PartitionView, Replication, log_config};
 use millrace_raft::{Configuration, ReplicaKey, Tally};
 use millrace_storage::{DiskError, QRecord, StorageJob, remove_partition_dir};
@@ -240,6 +240,7 @@ impl Ports<Replica> for ReplicaPorts {
             ReplicaEffect::TargetReached { epoch, voters } => {
                 local.tell_metadata(MetadataEvent::TargetReached { partition, epoch, voters });
             }
+            ReplicaEffect::Forced { token, result } => local.forcing.answer(token, result),
             ReplicaEffect::Stopped => self.stopped = true,
         }
     }
@@ -275,8 +276,10 @@ impl Ports<Replica> for ReplicaPorts {
     }
 
     fn discard(&mut self, event: ReplicaEvent) {
-        if let ReplicaEvent::Call { from, .. } = event {
-            self.local.answer(from, Answer::Gone(ErrorCode::NotLeaderOrFollower));
+        match event {
+            ReplicaEvent::Call { from, .. } => self.local.answer(from, Answer::Gone(ErrorCode::NotLeaderOrFollower)),
+            ReplicaEvent::Force { token, .. } => self.local.forcing.answer(token, Err(ForceRefusal::NotHere)),
+            _ => {}
         }
     }
 }

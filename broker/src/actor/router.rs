@@ -13,7 +13,7 @@ use millrace_node::{Caller, Replication};
 use super::arbiter::Local;
 use super::inbox::Arrivals;
 use super::parcel::{Completion, Order, Parcel};
-use super::{connection, group_coordinator, local_connection, partition, peers, supervisor, witness};
+use super::{connection, forcing, group_coordinator, local_connection, partition, peers, supervisor, witness};
 
 /// Completions handled before parcels get their turn.
 const COMPLETIONS_PER_TURN: usize = 1_024;
@@ -124,6 +124,7 @@ impl Router {
                     partition::retarget(local, partition, &mail);
                 }
             }
+            Order::Force(request) => forcing::serve(local, *request),
             Order::ConfigureReplica(partition, config) => {
                 if let Some(mail) = local.replica(&partition) {
                     let image = local.shared.node.directory.image();

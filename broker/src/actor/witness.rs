@@ -7,7 +7,7 @@ use std::rc::Rc;
 use millrace_node::Answer;
 use millrace_node::metadata_store::Part;
 use millrace_node::peers::PeersEvent;
-use millrace_node::replica::{Promises, ReplicaEffect, ReplicaEvent};
+use millrace_node::replica::{ForceRefusal, Promises, ReplicaEffect, ReplicaEvent};
 use millrace_node::witness::Witness;
 use millrace_raft::{Configuration, Voter};
 use millrace_types::{ErrorCode, TopicPartition};
@@ -75,6 +75,7 @@ impl Ports<Witness> for WitnessPorts {
                 let timer: Rc<dyn Fire> = Rc::<Mail<ReplicaEvent>>::clone(mail);
                 local.timers.set(&timer, at);
             }
+            ReplicaEffect::Forced { token, result } => local.forcing.answer(token, result),
             ReplicaEffect::Stopped => self.stopped = true,
             ReplicaEffect::Flush(_)
             | ReplicaEffect::Prepare(_)
@@ -103,8 +104,10 @@ impl Ports<Witness> for WitnessPorts {
     }
 
     fn discard(&mut self, event: ReplicaEvent) {
-        if let ReplicaEvent::Call { from, .. } = event {
-            self.local.answer(from, Answer::Gone(ErrorCode::NotLeaderOrFollower));
+        match event {
+            ReplicaEvent::Call { from, .. } => self.local.answer(from, Answer::Gone(ErrorCode::NotLeaderOrFollower)),
+            ReplicaEvent::Force { token, .. } => self.local.forcing.answer(token, Err(ForceRefusal::NotHere)),
+            _ => {}
         }
     }
 }

@@ -12,11 +12,11 @@ use millrace_types::ErrorCode;
 use super::CliResult;
 
 /// Exit code for a cluster that cannot be reached.
-const EXIT_UNREACHABLE: u8 = 3;
+pub(super) const EXIT_UNREACHABLE: u8 = 3;
 /// Exit code for a topic, partition or group that does not exist.
-const EXIT_MISSING: u8 = 4;
+pub(super) const EXIT_MISSING: u8 = 4;
 /// Exit code for what the cluster refused for any other reason.
-const EXIT_REFUSED: u8 = 5;
+pub(super) const EXIT_REFUSED: u8 = 5;
 
 /// Where the cluster is, and how to print.
 #[derive(Debug, Clone, Args)]
@@ -56,10 +56,18 @@ impl Connect {
     /// # Errors
     /// The output is closed.
     pub(super) fn print(&self, json: &serde_json::Value, text: impl FnOnce() -> String) -> Result<(), CliError> {
-        let mut out = std::io::stdout().lock();
-        let written = if self.json { writeln!(out, "{json}") } else { writeln!(out, "{}", text()) };
-        written.map_err(CliError::from)
+        print(self.json, json, text)
     }
+}
+
+/// Prints one document as JSON where that is wanted, else what `text` makes of it.
+///
+/// # Errors
+/// The output is closed.
+pub(super) fn print(as_json: bool, json: &serde_json::Value, text: impl FnOnce() -> String) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    let written = if as_json { writeln!(out, "{json}") } else { writeln!(out, "{}", text()) };
+    written.map_err(CliError::from)
 }
 
 /// Why a command failed, with the process's exit code.

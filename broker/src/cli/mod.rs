@@ -6,6 +6,8 @@ mod connect;
 mod consume;
 mod docs;
 mod group;
+mod http;
+mod partition;
 mod produce;
 mod serve;
 mod topic;
@@ -38,6 +40,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Create, list, describe, alter and delete topics.
     Topic(topic::TopicArgs),
+    /// Compare what brokers hold of a partition, and give up a majority of its replicas that is lost for good.
+    Partition(partition::PartitionArgs),
     /// List, describe and delete consumer groups, and reset their offsets.
     Group(group::GroupArgs),
     /// Send the lines of standard input as records.
@@ -60,6 +64,7 @@ pub fn run(cli: Cli) -> ExitCode {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Topic(args)) => topic::run(&args),
+        Some(Command::Partition(args)) => partition::run(&args),
         Some(Command::Group(args)) => group::run(&args),
         Some(Command::Produce(args)) => produce::run(&args),
         Some(Command::Consume(args)) => consume::run(&args),

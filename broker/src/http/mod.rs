@@ -7,6 +7,7 @@ mod brokers;
 mod configs;
 mod error;
 mod fallback;
+mod force;
 mod groups;
 mod guard;
 mod head;
@@ -93,6 +94,7 @@ fn configure(config: &mut ServiceConfig) {
         .service(topics::alter)
         .service(topics::delete)
         .service(partitions::list)
+        .service(force::force)
         .service(groups::list)
         .service(groups::describe)
         .service(log_dirs::list)

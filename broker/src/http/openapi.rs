@@ -7,7 +7,7 @@ use actix_web::web::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use super::{brokers, groups, health, log_dirs, metrics, partitions, topics};
+use super::{brokers, force, groups, health, log_dirs, metrics, partitions, topics};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,6 +30,7 @@ use super::{brokers, groups, health, log_dirs, metrics, partitions, topics};
         topics::alter,
         topics::delete,
         partitions::list,
+        force::force,
         groups::list,
         groups::describe,
         log_dirs::list,

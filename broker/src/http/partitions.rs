@@ -37,9 +37,26 @@ pub(crate) struct Partition {
     log_start_offset: Option<i64>,
     /// The offset behind the last record that consumers see; `null` while there is no leader.
     high_watermark: Option<i64>,
+    /// This broker's own replica, in whatever role; `null` where it has none. By it an operator compares what survives when a
+    /// majority is lost.
+    replica: Option<LocalReplica>,
     /// Offsets of this broker's replica that are damaged and wait for their repair: the first of each range, and the one
     /// behind its last.
     damaged: Vec<[i64; 2]>,
+}
+
+/// What the broker that answers holds of a partition.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LocalReplica {
+    /// The first offset of its log.
+    log_start_offset: i64,
+    /// What it knows to be committed.
+    high_watermark: i64,
+    /// The end of its log.
+    log_end_offset: i64,
+    /// The leader epoch of its last record; -1 where it has none. Of two logs the one with the greater epoch has more of what
+    /// was committed, and with the same epoch the longer one.
+    log_end_epoch: i32,
 }
 
 /// The partitions of a topic.
@@ -63,6 +80,7 @@ pub(crate) async fn list(state: Data<State>, name: Path<String>) -> Result<Json<
             in_sync_replicas: partition.isr_nodes.iter().map(|broker| broker.0).collect(),
             log_start_offset: earliest.get(&partition.partition_index).copied(),
             high_watermark: latest.get(&partition.partition_index).copied(),
+            replica: replica(&state, &name, partition.partition_index),
             damaged: damaged(&state, &name, partition.partition_index),
         })
         .collect();
@@ -75,6 +93,19 @@ fn witness(state: &State, topic: &str, partition: i32) -> Option<i32> {
     let image = state.shared.node.directory.image();
     let witness = image.topic(topic)?.assignment(partition)?.witness?;
     Some(witness.0)
+}
+
+/// What this broker's replica holds, if it has one.
+fn replica(state: &State, topic: &str, partition: i32) -> Option<LocalReplica> {
+    let directory = &state.shared.node.directory;
+    let image = directory.image();
+    let view = directory.partition(&TopicPartition::new(image.topic(topic)?.id, partition))?;
+    Some(LocalReplica {
+        log_start_offset: view.log.log_start(),
+        high_watermark: view.log.high_watermark(),
+        log_end_offset: view.log.log_end(),
+        log_end_epoch: view.log.epoch_end_offset(i32::MAX).0,
+    })
 }
 
 /// What is damaged of this broker's replica, if it has one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::ResponseKind;
-use millrace_types::Offset;
+use millrace_types::{ErrorCode, Offset};
 use tokio::sync::oneshot;
 
 use super::{
@@ -174,12 +174,22 @@ impl Admin {
     /// All groups of all brokers, by id.
     ///
     /// # Errors
-    /// A broker did not answer in time.
+    /// A broker did not answer in time, or is not reached: `COORDINATOR_NOT_AVAILABLE`, with its number.
     pub async fn list_groups(&self) -> Result<Vec<GroupListing>> {
         let brokers = self.brokers().await?;
         let mut groups = Vec::new();
         for broker in brokers {
-            groups.extend(read::groups(self.call(Target::Broker(broker), AdminRequest::ListGroups).await?)?);
+            let listed = self.call(Target::Broker(broker), AdminRequest::ListGroups).await;
+            // Some broker has answered, and has named this one: it is this one that is away, with the groups that it keeps.
+            let listed = listed.map_err(|error| match error {
+                ClientError::NoBroker { reason, .. } => {
+                    let message =
+                        format!("broker {broker} is not reached, and the groups that it keeps are not known: {reason}");
+                    ClientError::broker_with("ListGroups", ErrorCode::CoordinatorNotAvailable, Some(&message))
+                }
+                other => other,
+            });
+            groups.extend(read::groups(listed?)?);
         }
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         groups.dedup_by(|a, b| a.group == b.group);

@@ -195,8 +195,8 @@ pub const TOPIC_KEYS: &[Key] = &[
         "unclean.recovery.strategy",
         Kind::Text(Some("unanimous"), UNCLEAN_RECOVERIES),
         "What follows when so many replicas may have lost acknowledged records that no majority is sure of them: \
-         'unanimous' waits until all of them answer, and who holds most leads; 'manual' waits for the operator, or for \
-         replicas that have lost nothing.",
+         'unanimous' waits until all of them answer, and who holds most leads; 'manual' waits for the operator \
+         (millrace partition force), or for replicas that have lost nothing.",
     )
     .synonyms(&[Synonym { key: "unclean.recovery.strategy", factor: 1 }]),
 ];

@@ -100,7 +100,7 @@ fn manual(
 fn placed(image: &Image, topic: &Topic, additional: usize) -> Result<Vec<Assignment>, ItemError> {
     let (factor, brokers) = (topic.replication_factor(), image.data_brokers().count());
     if usize::try_from(factor).unwrap_or(usize::MAX) > brokers {
-        return Err(too_few_brokers(factor, brokers));
+        return Err(too_few_brokers(factor, image));
     }
     let placement = Placement {
         first: topic.partition_count(),

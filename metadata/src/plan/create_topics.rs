@@ -133,7 +133,7 @@ impl Draft<'_> {
         self.check_size(usize::try_from(partitions).unwrap_or(usize::MAX))?;
         let brokers = self.image.data_brokers().count();
         if usize::try_from(factor).unwrap_or(usize::MAX) > brokers {
-            return Err(too_few_brokers(factor, brokers));
+            return Err(too_few_brokers(factor, self.image));
         }
         let seed = Named::hash(&topic.name);
         Ok(place(self.image, Placement { first: 0, partitions, replication_factor: factor, seed }))

@@ -28,7 +28,7 @@ pub(super) fn plan(image: &Image, ids: &mut TopicIds, name: &str) -> Planned {
         // A broker alone keeps groups, too. Of several, none may be the only one to have the offsets of all.
         (1, _) => 1,
         (brokers, factor) if usize::try_from(factor).is_ok_and(|factor| factor > brokers) => {
-            return Planned { entry: None, result: CommandResult::Failed(manual::too_few_brokers(factor, brokers)) };
+            return Planned { entry: None, result: CommandResult::Failed(manual::too_few_brokers(factor, image)) };
         }
         (_, factor) => factor,
     };

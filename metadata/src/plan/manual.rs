@@ -37,10 +37,13 @@ pub(super) fn check_replicas(image: &Image, replicas: &[BrokerId], factor: Optio
 }
 
 /// The error of a topic that shall have more replicas than there are brokers.
-pub(super) fn too_few_brokers(factor: i16, brokers: usize) -> ItemError {
+pub(super) fn too_few_brokers(factor: i16, image: &Image) -> ItemError {
+    let brokers = image.data_brokers().count();
+    // Kafka's words, as long as they are true: a witness is registered, too.
+    let kind = if brokers == image.brokers().len() { "broker(s)" } else { "broker(s) that hold data" };
     let message = format!(
         "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be \
-         reached because only {brokers} broker(s) are registered."
+         reached because only {brokers} {kind} are registered."
     );
     ItemError::new(ErrorCode::InvalidReplicationFactor, message)
 }

@@ -49,6 +49,7 @@ fn handle(cx: &mut Context<'_>, body: Bytes) -> Result<Step, WireError> {
         failure => {
             // Whatever is in the way may be gone the next time, and the client asks again.
             let why = metadata_call::error_of(failure).message;
+            cx.shared.warn_of_offsets(cx.now, &why);
             answer_all(cx.version, keys, |_| Err((ErrorCode::CoordinatorNotAvailable, why.clone())))
         }
     });

@@ -13,7 +13,7 @@ use millrace_metadata::{
     DeleteTopics, Endpoint, Image, ItemError, NewPartitions, NewTopic, ResourceChange, SetConfigs, TopicRef,
 };
 use millrace_storage::{DiskError, JournalOptions};
-use millrace_types::{BrokerId, DirectoryId, ErrorCode, Instant, Now, TopicPartition};
+use millrace_types::{BrokerId, DirectoryId, ErrorCode, Instant, Now, TopicId, TopicPartition};
 use uuid::Uuid;
 
 use super::store::{MAX_QUEUED, SNAPSHOT_ENTRIES};

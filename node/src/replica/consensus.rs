@@ -81,6 +81,7 @@ impl Replica {
             Effect::Recovered => self.recovered(),
             Effect::Configured(members) => {
                 tracing::debug!(partition = %self.partition, version = members.id.version, "the members have changed");
+                self.note_configured(&members, out);
             }
             Effect::TransferRefused { to } => {
                 tracing::debug!(partition = %self.partition, %to, "leadership is not handed over");

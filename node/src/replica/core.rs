@@ -10,6 +10,7 @@ use millrace_types::{Instant, Now, Offset, TopicPartition};
 
 use super::cut::Cut;
 use super::early::Early;
+use super::force::Force;
 use super::members::Target;
 use super::promises::Promises;
 use super::purgatory::Purgatory;
@@ -69,6 +70,7 @@ pub struct Replica {
     pub(super) lost: Option<Lost>,
     pub(super) upkeep: Upkeep,
     pub(super) target: Target,
+    pub(super) force: Force,
     /// Whether the replica stops as soon as it is no member any more.
     pub(super) retires: bool,
     /// Whether it stops, or has stopped, for that.
@@ -142,6 +144,7 @@ impl Replica {
             lost: None,
             upkeep: Upkeep::default(),
             target: Target::default(),
+            force: Force::default(),
             retires: false,
             retired: false,
             start_after_cut: None,
@@ -256,7 +259,7 @@ impl Core for Replica {
             ReplicaEvent::Target(target) => self.target.set(target),
             ReplicaEvent::Retire(retires) => self.retires = retires,
             ReplicaEvent::Change(change) => self.tell_running(now, Event::Change(change), out),
-            ReplicaEvent::Force(members) => self.tell_running(now, Event::Force(members), out),
+            ReplicaEvent::Force { token, voters } => self.force(now, token, &voters, out),
             ReplicaEvent::Stop => self.stop(now, out),
         }
         self.settle(now, out);

@@ -1,13 +1,14 @@
 //! What can happen to a replica, and what it asks of its host.
 
 use bytes::Bytes;
-use millrace_raft::{Change, Configuration, Envelope, Message, Peer, ReplicaKey, Voter};
+use millrace_raft::{Change, Envelope, Message, Peer, ReplicaKey, Voter};
 use millrace_storage::{
     CutDone, CutJob, DiskError, FlushWork, LogConfig, PrepareJob, Prepared, QRecord, StorageJob, UpkeepJob, Upkept,
     WarmJob,
 };
 use millrace_types::{BrokerId, DirectoryId, Instant, LeaderEpoch, Offset};
 
+use super::{ForceRefusal, Forced};
 use crate::call::{PartitionAnswer, PartitionOp, ReplyTo};
 use crate::settings::Replication;
 
@@ -116,8 +117,14 @@ pub enum ReplicaEvent {
     Retire(bool),
     /// Change the members by one step.
     Change(Change),
-    /// The operator gives up a lost majority.
-    Force(Configuration),
+    /// The operator gives up a lost majority: these brokers, which have votes and records, shall vote alone. Answered by
+    /// [`ReplicaEffect::Forced`].
+    Force {
+        /// The host's number for it.
+        token: u64,
+        /// Who votes from now on, the broker that is asked among them.
+        voters: Vec<BrokerId>,
+    },
     /// Drain: hand leadership over, answer what waits, flush, write what a clean start needs, then push [`ReplicaEffect::Stopped`].
     Stop,
 }
@@ -178,6 +185,13 @@ pub enum ReplicaEffect {
         epoch: u64,
         /// Who votes.
         voters: Vec<(BrokerId, DirectoryId)>,
+    },
+    /// What became of [`ReplicaEvent::Force`]: the configuration is durable and in force here, or nothing was done.
+    Forced {
+        /// The number that came with it.
+        token: u64,
+        /// What is forced, or why not.
+        result: Result<Forced, ForceRefusal>,
     },
     /// Wake the replica at this moment; replaces the timer asked for before.
     Timer(Instant),

@@ -37,6 +37,7 @@ impl Replica {
         if self.log.is_poisoned() && self.phase == Phase::Running {
             self.give_up(out);
         }
+        self.settle_force(now, out);
         self.retire_if_outside(now, out);
         self.stop_if_drained(now, out);
         self.schedule(now, out);

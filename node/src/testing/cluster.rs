@@ -21,7 +21,7 @@ use super::{Dice, START_WALL, at_ms};
 use crate::call::{Acks, Caller, PartitionAnswer, PartitionOp, ReplyTo};
 use crate::core::Core;
 use crate::directory::PartitionView;
-use crate::replica::{Replica, ReplicaEffect, ReplicaEvent, Room, TargetVoters};
+use crate::replica::{ForceRefusal, Forced, Replica, ReplicaEffect, ReplicaEvent, Room, TargetVoters};
 use crate::settings::Replication;
 use crate::witness::Witness;
 
@@ -92,6 +92,8 @@ pub(crate) struct Cluster {
     pub(super) gone: BTreeSet<usize>,
     /// The targets that were said to be reached, in order.
     pub(crate) reached: Vec<u64>,
+    /// What became of forced configurations, in order.
+    pub(crate) forced: Vec<Result<Forced, ForceRefusal>>,
     config: LogConfig,
     membership: Membership,
     /// Ways that are cut, each in one direction.
@@ -157,6 +159,7 @@ impl Cluster {
             target: None,
             gone: BTreeSet::new(),
             reached: Vec::new(),
+            forced: Vec::new(),
             config,
             membership,
             cut: BTreeSet::new(),
@@ -311,6 +314,7 @@ impl Cluster {
                 }
                 ReplicaEffect::Send { to, message, records, .. } => self.send(at, to, message, records),
                 ReplicaEffect::TargetReached { epoch, .. } => self.reached.push(epoch),
+                ReplicaEffect::Forced { result, .. } => self.forced.push(result),
                 ReplicaEffect::Timer(due) => self.nodes[at].timer = due,
                 ReplicaEffect::Stopped => self.nodes[at].stopped = true,
             }

@@ -409,6 +409,7 @@ impl World {
                 ReplicaEffect::Answer { to, answer } => self.answer(to, Answer::Partition(answer)),
                 ReplicaEffect::Send { to, .. } => panic!("a single replica has no peer {to}"),
                 ReplicaEffect::TargetReached { .. } => panic!("a single replica goes nowhere"),
+                ReplicaEffect::Forced { .. } => panic!("a single replica loses no majority"),
                 ReplicaEffect::Timer(at) => drop(self.timers.insert(Who::Replica(partition), at)),
                 ReplicaEffect::Stopped => drop(self.stopped.insert(partition)),
             }

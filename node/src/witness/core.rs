@@ -11,7 +11,7 @@ use super::promises::{restored, stored};
 use crate::call::PartitionAnswer;
 use crate::core::Core;
 use crate::replica::mutation::{Mutation, broken};
-use crate::replica::{Promises, ReplicaEffect, ReplicaEvent, seed};
+use crate::replica::{ForceRefusal, Promises, ReplicaEffect, ReplicaEvent, seed};
 
 /// The core of a witness.
 #[derive(Debug)]
@@ -201,7 +201,10 @@ impl Core for Witness {
             ReplicaEvent::SessionDown { broker, heard } => self.tell(now, Event::SessionDown { broker, heard }, out),
             ReplicaEvent::Refetch => self.tell(now, Event::Refetch, out),
             ReplicaEvent::Hint { leader, epoch } => self.tell(now, Event::Hint { leader, epoch }, out),
-            ReplicaEvent::Force(members) => self.tell(now, Event::Force(members), out),
+            // It holds no record that could be kept.
+            ReplicaEvent::Force { token, .. } => {
+                out.push(ReplicaEffect::Forced { token, result: Err(ForceRefusal::NotHere) });
+            }
             ReplicaEvent::Retire(retires) => self.retires = retires,
             ReplicaEvent::Timer => self.timer = Instant::NEVER,
             ReplicaEvent::Stop if self.phase != Phase::Stopped => self.phase = Phase::Stopping,

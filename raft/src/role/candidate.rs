@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_types::{Instant, LeaderEpoch};
 
 use super::Role;
+use crate::configuration::EPOCHS_PER_GENERATION;
 use crate::effect::Effect;
 use crate::election::Grant;
 use crate::identity::ReplicaKey;
+use crate::mutation::{Mutation, broken};
 use crate::puts::After;
 use crate::raft::Raft;
 
@@ -29,8 +31,19 @@ impl Raft {
         let candidate = Candidate { granted: BTreeMap::new(), denied: BTreeSet::new(), until };
         self.transition(Role::Candidate(candidate));
         self.tally.elections_begun += 1;
-        let epoch = self.epoch.saturating_add(1);
+        let epoch = self.next_epoch();
         self.put_term(epoch, Some(self.me.key), vec![After::SelfVote(epoch)], out);
+    }
+
+    /// The epoch that this replica begins: the next one, and of a forced generation none that those who were given up can have
+    /// begun. Else two logs would have other records in one epoch, and nobody would notice (rule R15).
+    fn next_epoch(&self) -> LeaderEpoch {
+        let next = self.epoch.saturating_add(1);
+        if broken(Mutation::MeetLostEpochs) {
+            return next;
+        }
+        let generation = LeaderEpoch::try_from(self.configuration.id.generation).unwrap_or(LeaderEpoch::MAX);
+        next.max(generation.saturating_mul(EPOCHS_PER_GENERATION))
     }
 
     /// The vote for itself is durable.

@@ -53,6 +53,7 @@ const TABLE: &[(Mutation, Finder)] = &[
     (M::StayUncommittable, Seeds(Profile::PageCache)),
     (M::WitnessAtOnce, Seeds(Profile::Witness)),
     (M::JoinBehindWitness, Seeds(Profile::Witness)),
+    (M::MeetLostEpochs, Script("force_epochs")),
     (M::VoteForOldConfiguration, Script("raft_6_old_configuration")),
     (M::ChangeBeforeConfiguration, Seeds(Profile::Members)),
     (M::ChangeBeforeEpoch, Seeds(Profile::Members)),

@@ -290,6 +290,8 @@ impl Process {
                     let event = MetadataEvent::TargetReached { partition, epoch, voters };
                     port.mail(from, Who::Metadata, Event::Metadata(event));
                 }
+                // No operator is there.
+                ReplicaEffect::Forced { .. } => {}
                 ReplicaEffect::Timer(at) => self.set_timer(port, from, at),
                 ReplicaEffect::Stopped => stopped = true,
             }

@@ -61,6 +61,7 @@ impl Process {
                 | ReplicaEffect::Run(_)
                 | ReplicaEffect::Cut(_)
                 | ReplicaEffect::TargetReached { .. }
+                | ReplicaEffect::Forced { .. }
                 | ReplicaEffect::Warm { .. } => debug_assert!(false, "a witness has no log and never leads"),
             }
         }

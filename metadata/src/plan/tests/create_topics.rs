@@ -90,6 +90,12 @@ fn numbers_are_checked() {
                 .to_owned()
         )
     );
+    // A third that holds no data is registered, too.
+    let mut witness = crate::image::tests::broker(3);
+    witness.role = crate::broker::BrokerRole::Witness;
+    cluster.run(Command::RegisterBroker(witness));
+    let said = refused(cluster.create_one(topic("t", 1, 3))).1;
+    assert!(said.ends_with("because only 2 broker(s) that hold data are registered."), "{said}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Three stores that hear each other: what is decided on one is done on all.
 
+mod hole_23_same_name;
 mod moving;
 
 use std::collections::{BTreeMap, VecDeque};

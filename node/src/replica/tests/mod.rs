@@ -6,6 +6,7 @@ mod damage;
 mod deleting;
 mod failure;
 mod faults;
+mod forcing;
 mod heal;
 mod leaving;
 mod lifecycle;
