@@ -161,6 +161,7 @@ impl Options {
         options.cluster = ClusterOptions::draw(dice, profile);
         if options.cluster.founded {
             options.cluster(dice);
+            options.slow_a_network(dice);
         }
         options.faults.keep(kinds);
         options

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
 use super::handoff::{Arrival, Budget};
 use super::thread::Io;
@@ -30,6 +30,9 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that have left and are not reported: a small part of the window that the sessions keep to, so that a report
 /// is due long before they wait for one.
 const REPORT_BYTES: usize = 128 << 10;
+
+/// Bytes of frames after which it is looked whether a keepalive is due: the most that one waits for, but for a longer frame.
+const KEEPALIVE_BYTES: usize = 256 << 10;
 
 /// Chunks handed to the kernel at once.
 const CHUNKS_PER_WRITE: usize = 64;
@@ -133,6 +136,20 @@ impl Link {
         }
     }
 
+    /// The interval of keepalives; before there is one, none is missed.
+    fn beat(&self) -> Duration {
+        self.keepalive.get().unwrap_or(CLOSE_PATIENCE)
+    }
+
+    /// Moves frames into `chunks`, some at a time: between them a keepalive may leave.
+    fn next_chunks(&self, chunks: &mut VecDeque<Bytes>) {
+        let (mut out, mut bytes) = (self.out.borrow_mut(), 0);
+        while let Some(frame) = out.front().filter(|frame| bytes == 0 || bytes + frame.len() <= KEEPALIVE_BYTES) {
+            bytes += frame.len();
+            chunks.extend(out.pop_front().into_iter().flat_map(Frame::into_chunks));
+        }
+    }
+
     fn tell(&self, io: &Io, event: PeerEvent) {
         io.arrivals.push(PeersEvent::Peer { broker: self.broker, event });
     }
@@ -140,8 +157,10 @@ impl Link {
     /// Delivers frames as they come, those that `reader` holds already first.
     async fn reading(&self, io: &Io, mut read: ReadHalf<'_>, mut reader: FrameReader) -> io::Result<()> {
         reader.limit(MAX_FRAME);
+        let mut progress = Instant::now() + self.beat() / 2;
         loop {
             while let Some(frame) = next_frame(&mut reader, true)? {
+                progress = Instant::now() + self.beat() / 2;
                 self.budget.room().await;
                 let charge = Some(self.budget.charge(frame.len()));
                 let event = PeerEvent::Frame { connection: self.id, frame };
@@ -151,21 +170,29 @@ impl Link {
             if read_some(&mut read, &mut reader, io).await? == 0 {
                 return Ok(());
             }
+            // Keepalives wait behind the frame that is on its way, however long and however slow.
+            if Instant::now() >= progress {
+                progress = Instant::now() + self.beat() / 2;
+                self.tell(io, PeerEvent::Progress { connection: self.id });
+            }
         }
     }
 
     /// Writes what there is to write, until the connection is to end and nothing is left.
     async fn writing(&self, io: &Io, mut write: WriteHalf<'_>) -> io::Result<()> {
         let mut chunks: VecDeque<Bytes> = VecDeque::new();
-        let mut beat: Option<Interval> = None;
+        let mut beat: Option<Instant> = None;
         let (mut tick, mut unreported) = (0, 0);
         loop {
-            if let (None, Some(every)) = (&beat, self.keepalive.get()) {
-                let mut timer = interval(every);
-                timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                beat = Some(timer);
+            if let Some(every) = self.keepalive.get()
+                && beat.is_none_or(|due| due <= Instant::now())
+            {
+                tick += 1;
+                // It is not of the sessions, hence not in what they are told to have left.
+                write.write_all(&keepalive_frame(tick)).await?;
+                beat = Some(Instant::now() + every);
             }
-            chunks.extend(self.out.take().into_iter().flat_map(Frame::into_chunks));
+            self.next_chunks(&mut chunks);
             while !chunks.is_empty() {
                 let written = write_some(&mut write, &mut chunks).await?;
                 io.meters.bytes_out.increment(written as u64);
@@ -182,19 +209,15 @@ impl Link {
             }
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = next_beat(&mut beat) => {
-                    tick += 1;
-                    // It is not of the sessions, hence not in what they are told to have left.
-                    write.write_all(&keepalive_frame(tick)).await?;
-                }
+                () = until(beat) => {}
             }
         }
     }
 }
 
-async fn next_beat(beat: &mut Option<Interval>) {
+async fn until(beat: Option<Instant>) {
     match beat {
-        Some(beat) => drop(beat.tick().await),
+        Some(due) => sleep_until(due).await,
         None => pending().await,
     }
 }

@@ -19,6 +19,7 @@ use self::waiting::Producing;
 use super::{Api, Context, Step, lookup};
 use crate::call::{Acks, PartitionOp};
 use crate::deadline;
+use crate::peer::MAX_BATCH;
 use crate::wire::{self, WireError};
 
 /// The API `Produce`. Versions 0 to 2 are advertised, since older librdkafka stops compressing without them
@@ -117,7 +118,8 @@ fn min_in_sync(topic: &Topic, number: i32) -> usize {
 fn limits(topic: &Topic, version: i16) -> BatchLimits {
     let settings = &topic.settings;
     BatchLimits {
-        max_message_bytes: usize::try_from(settings.max_message_bytes).unwrap_or(0),
+        // What is taken here has to reach the other replicas.
+        max_message_bytes: usize::try_from(settings.max_message_bytes).unwrap_or(0).min(MAX_BATCH),
         timestamp_type: match settings.timestamp_type {
             TopicTimestampType::CreateTime => TimestampType::CreateTime,
             TopicTimestampType::LogAppendTime => TimestampType::LogAppendTime,

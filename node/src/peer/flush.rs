@@ -23,7 +23,7 @@ impl Peer {
             }
             let Some(batch) = link.queue.fill(Batch::new(self.applied.0), &self.settings) else { return };
             let frame = batch.finish();
-            if shard == self.shards() {
+            if shard == self.catch_up_shard() {
                 self.quota.spend(now, frame.len(), self.settings.catch_up_rate);
             }
             self.write(shard, connection, frame, out);
@@ -33,7 +33,7 @@ impl Peer {
     /// When the shard's rate allows the next frame; never when there is no need to wait for that.
     pub(crate) fn quota_ready(&self, shard: u8) -> Instant {
         let waits = |link: &super::link::Link| !link.queue.is_empty() && link.unwritten < self.settings.window;
-        let limited = shard == self.shards() && !broken(Mutation::IgnoreQuota);
+        let limited = shard == self.catch_up_shard() && !broken(Mutation::IgnoreQuota);
         if limited && self.links.last().is_some_and(waits) { self.quota.ready() } else { Instant::NEVER }
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct Link {
     pub(crate) queue: Queue,
     /// Bytes handed to the socket that have not left.
     pub(crate) unwritten: usize,
-    /// When the last frame came by an open connection.
+    /// When the last bytes came by an open connection.
     pub(crate) heard: Instant,
     /// Since when a session that is up lacks this shard.
     pub(crate) missing_since: Instant,

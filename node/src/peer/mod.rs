@@ -13,8 +13,8 @@
 //! 1. *Connections.* It opens, reads and writes sockets. It draws a [`LinkId`] for each that is never used again. Of an accepted
 //!    one it reads the first frame itself, at most [`MAX_GREETING`] bytes and within a time of its own, and hands the hello to the
 //!    core of the broker that it names; to a broker that it does not know it answers [`refused_frame`].
-//! 2. *Frames.* Behind each length, checked by [`frame_size`], it reads a frame and delivers it whole. Nothing is dropped: a
-//!    host that cannot keep up stops reading.
+//! 2. *Frames.* Behind each length, checked by [`frame_size`], it reads a frame and delivers it whole. While one takes its time, it says
+//!    [`PeerEvent::Progress`] as bytes come. Nothing is dropped: a host that cannot keep up stops reading.
 //! 3. *Writes.* Frames of a connection leave in order, and [`PeerEvent::Written`] says so soon: what is urgent waits behind
 //!    what was handed over.
 //! 4. *Keepalives.* From [`PeerEffect::Keepalives`] on a thread that never touches a disk writes [`keepalive_frame`] at once, then at each
@@ -49,8 +49,8 @@ pub use self::core::{Peer, PeerStatus};
 pub use campaigns::{Campaigns, SLICE, SLICES_IN_FLIGHT};
 pub(crate) use codec::Fields;
 pub use codec::{
-    Hello, LENGTH_LEN, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, MAX_STARTS, Messages, PROTOCOL, PeerFrame, PeerMessage,
-    PeerWireError, Plane, PlaneMessage, Refusal, Start, decode, frame_size, hello_frame, keepalive_frame,
+    Hello, LENGTH_LEN, MAX_BATCH, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, MAX_STARTS, Messages, PROTOCOL, PeerFrame,
+    PeerMessage, PeerWireError, Plane, PlaneMessage, Refusal, Start, decode, frame_size, hello_frame, keepalive_frame,
     refused_frame,
 };
 pub use event::{LinkId, Outgoing, PeerEffect, PeerEvent, Remembered};

@@ -13,7 +13,7 @@ use super::{LinkId, Lost, Messages, PeerEffect};
 impl Peer {
     /// Begins what may begin: dials, answers to hellos, and connections that carry messages.
     pub(crate) fn proceed(&mut self, now: Instant, out: &mut Vec<PeerEffect>) {
-        for shard in 0..=self.shards() {
+        for shard in 0..=self.catch_up_shard() {
             let Some(link) = self.links.get(usize::from(shard)) else { continue };
             match link.state {
                 LinkState::Idle { again } if self.due(shard, again) <= now => self.dial(now, shard, out),
@@ -59,7 +59,8 @@ impl Peer {
         if shard == CONTROL {
             self.begin_session(now, out);
         }
-        if asks && !broken(Mutation::ForgetQueued) {
+        // Who is told that the session is up asks without being told so.
+        if asks && shard != CONTROL && !broken(Mutation::ForgetQueued) {
             out.push(PeerEffect::Refetch(lost));
         }
         self.flush(now, shard, out);
@@ -118,7 +119,7 @@ impl Peer {
             tracing::info!(broker = %self.broker, why, "the session is over");
             out.push(PeerEffect::SessionDown { broker: self.broker, heard: self.heard });
         }
-        for shard in 0..=self.shards() {
+        for shard in 0..=self.catch_up_shard() {
             let greets = |link: &super::link::Link| matches!(link.state, LinkState::Greeting { .. });
             if Some(shard) == keep && self.links.get(usize::from(shard)).is_some_and(greets) {
                 continue;
@@ -152,6 +153,17 @@ impl Peer {
             {
                 *again = now;
             }
+        }
+    }
+
+    /// Bytes came that are no whole frame yet. A frame may be long, and the way slow: who speaks is not silent.
+    pub(crate) fn progress(&mut self, now: Instant, connection: LinkId) {
+        let Some(shard) = self.shard_of_connection(connection) else { return };
+        if let Some(link) = self.link(shard).filter(|link| link.open().is_some())
+            && !broken(Mutation::HearWholeFrames)
+        {
+            link.heard = now;
+            self.heard = now;
         }
     }
 
@@ -214,7 +226,7 @@ impl Peer {
     /// Gives up what has taken too long.
     pub(crate) fn expire(&mut self, now: Instant, out: &mut Vec<PeerEffect>) {
         let timeout = self.health.timeout(&self.settings);
-        for shard in 0..=self.shards() {
+        for shard in 0..=self.catch_up_shard() {
             let Some(link) = self.links.get(usize::from(shard)) else { continue };
             let silent = link.open().is_some() && link.heard.after(timeout) <= now;
             if silent && !broken(Mutation::KeepSilent) {
