@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use millrace_node::peer::{LinkId, MAX_FRAME, PeerEvent, frame_size, keepalive_frame};
+use millrace_node::peer::{LinkId, MAX_FRAME, PeerEvent, UNREPORTED_BYTES, frame_size, keepalive_frame};
 use millrace_node::peers::PeersEvent;
 use millrace_node::wire::Frame;
 use millrace_types::BrokerId;
@@ -27,9 +27,9 @@ use crate::net::frame::FrameReader;
 /// How long what was written before a close may take to leave.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes that have left and are not reported: a small part of the window that the sessions keep to, so that a report
-/// is due long before they wait for one.
-const REPORT_BYTES: usize = 128 << 10;
+/// Bytes that wait in the kernel unsent. What it has taken counts as gone; on a slow network more of it would be late by seconds,
+/// and the sessions not know.
+const UNSENT_BYTES: u32 = 256 << 10;
 
 /// Bytes of frames after which it is looked whether a keepalive is due: the most that one waits for, but for a longer frame.
 const KEEPALIVE_BYTES: usize = 256 << 10;
@@ -197,7 +197,7 @@ impl Link {
                 let written = write_some(&mut write, &mut chunks).await?;
                 io.meters.bytes_out.increment(written as u64);
                 unreported += written;
-                if unreported >= REPORT_BYTES {
+                if unreported >= UNREPORTED_BYTES {
                     self.tell(io, PeerEvent::Written { connection: self.id, bytes: std::mem::take(&mut unreported) });
                 }
             }
@@ -225,6 +225,7 @@ async fn until(beat: Option<Instant>) {
 /// Options of every socket to another broker.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
     let millis = u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
     Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, millis)?)
 }

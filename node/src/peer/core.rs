@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use millrace_raft::{Message, Peer as RemotePeer, ReplicaKey};
 use millrace_types::{BrokerId, DirectoryId, Instant, Now, TopicPartition};
 
+use super::answers::question;
 use super::link::{Link, LinkState};
 use super::memory::Memory;
 use super::mutation::{Mutation, broken};
@@ -40,6 +41,8 @@ pub struct PeerStatus {
     pub resets: u64,
     /// Messages that were given up, with a connection or for want of a session.
     pub dropped: u64,
+    /// Answers that were not sent because one to the same question was on its way.
+    pub repeated: u64,
     /// Hellos that were not accepted, by either broker.
     pub refused: u64,
     /// Times a queue was full.
@@ -181,8 +184,15 @@ impl Peer {
             false if !broken(Mutation::ShareControl) => CONTROL,
             _ => shard_of(partition, self.shards()),
         };
-        let encoded = super::codec::encode_message(&mut self.scratch, message);
+        let answer = question(&message);
         let Some(link) = self.links.get_mut(usize::from(shard)) else { return };
+        link.answers.settle(now, link.unwritten, self.settings.session_timeout);
+        if answer.is_some_and(|(asker, question)| link.answers.is_under_way(&asker, question)) {
+            self.counters.repeated += 1;
+            return;
+        }
+        link.answers.queued(answer);
+        let encoded = super::codec::encode_message(&mut self.scratch, message);
         if link.queue.push(encoded, &self.settings).is_err() {
             self.overflow(now, shard, out);
         }
@@ -212,8 +222,10 @@ impl Peer {
 
     fn written(&mut self, now: Instant, connection: u64, bytes: usize, out: &mut Vec<PeerEffect>) {
         let Some(shard) = self.shard_of_connection(connection) else { return };
+        let patience = self.settings.session_timeout;
         if let Some(link) = self.link(shard) {
             link.unwritten = link.unwritten.saturating_sub(bytes);
+            link.answers.settle(now, link.unwritten, patience);
         }
         self.flush(now, shard, out);
     }

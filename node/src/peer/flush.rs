@@ -11,7 +11,11 @@ use crate::wire::Frame;
 impl Peer {
     /// Hands the shard's socket as much as it may have.
     pub(crate) fn flush(&mut self, now: Instant, shard: u8, out: &mut Vec<PeerEffect>) {
+        let patience = self.settings.session_timeout;
         loop {
+            if let Some(link) = self.links.get_mut(usize::from(shard)) {
+                link.answers.settle(now, link.unwritten, patience);
+            }
             if self.quota_ready(shard) > now && self.quota_ready(shard) != Instant::NEVER {
                 return;
             }
@@ -40,6 +44,7 @@ impl Peer {
     pub(crate) fn write(&mut self, shard: u8, connection: LinkId, frame: Frame, out: &mut Vec<PeerEffect>) {
         if let Some(link) = self.link(shard) {
             link.unwritten += frame.len();
+            link.answers.wrote(frame.len(), link.queue.len());
         }
         out.push(PeerEffect::Write { connection, frame });
     }

@@ -16,6 +16,8 @@ pub enum Mutation {
     ForgetQueued,
     /// Votes and acknowledgements go by the connections of records.
     ShareControl,
+    /// A question is answered again while the answer is on its way.
+    AnswerTwice,
     /// A silent connection is kept.
     KeepSilent,
     /// Only a whole frame counts as heard, however long it is on the way.
@@ -37,6 +39,7 @@ impl Mutation {
         Self::AcceptOldConnection,
         Self::ForgetQueued,
         Self::ShareControl,
+        Self::AnswerTwice,
         Self::KeepSilent,
         Self::HearWholeFrames,
         Self::QueueWithoutBound,

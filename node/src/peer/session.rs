@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use millrace_types::Instant;
 
+use super::answers::Answers;
 use super::codec::{PeerFrame, decode};
 use super::core::Peer;
 use super::link::LinkState;
@@ -42,7 +43,7 @@ impl Peer {
         let until = now.after(self.settings.handshake_timeout);
         let Some(link) = self.link(shard) else { return };
         link.attempt += 1;
-        link.unwritten = 0;
+        (link.unwritten, link.answers) = (0, Answers::default());
         link.state = LinkState::Dialing { until };
         out.push(PeerEffect::Dial { shard, attempt: link.attempt });
     }
@@ -95,7 +96,7 @@ impl Peer {
         if let Some(connection) = link.connection().filter(|_| close) {
             out.push(PeerEffect::Close { connection, why });
         }
-        link.unwritten = 0;
+        (link.unwritten, link.answers) = (0, Answers::default());
         // Before the first frame nothing was sent from here, but what the other has sent may be on its way.
         link.lost |= matches!(link.state, LinkState::Open { .. } | LinkState::Confirming { .. });
         if link.open().is_some() {
@@ -128,6 +129,7 @@ impl Peer {
             if let Some(link) = self.link(shard) {
                 // What was sent to the session goes with it; replicas are told when the next one begins.
                 link.lost |= !link.queue.is_empty();
+                link.answers = Answers::default();
                 let dropped = link.queue.clear() as u64;
                 self.counters.dropped += dropped;
             }

@@ -156,7 +156,7 @@ pub(crate) fn message(slot: usize, from: usize, serial: i64, records: Frame) -> 
         Message::FetchResponse(FetchResponse {
             epoch: i32::try_from(slot % CLASSES).expect("small"),
             leader: None,
-            position: Position::default(),
+            position: Position { epoch: 0, offset: serial },
             incarnation: 1,
             high_watermark: serial,
             log_start: sender,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use millrace_raft::Message;
 use millrace_types::{DirectoryId, Instant, Now};
 
 use super::process::{CLASSES, PARTITIONS, broker, message};
@@ -217,6 +218,56 @@ fn a_long_frame_arrives_slowly() {
 fn who_speaks_slowly_is_heard() {
     a_long_frame_arrives_slowly();
     assert_noticed("who_speaks_slowly_is_heard", &[(Mutation::HearWholeFrames, a_long_frame_arrives_slowly)]);
+}
+
+/// A follower asks again and again for what is on its way, as it does when it is reminded of who leads.
+fn an_answer_is_on_its_way() {
+    let mut story = Story::accepted(PeerSettings { frame_bytes: 50_000, ..PeerSettings::default() });
+    let connection = 10 + LinkId::from(shard_of(super::process::partition(0), 2));
+    let answer = |story: &mut Story, offset: i64, bytes: usize| {
+        let records = Frame::from(Bytes::from(vec![0; bytes]));
+        let mut message = message(1, 0, 1, records);
+        let Message::FetchResponse(response) = &mut message.message else { panic!("an answer") };
+        response.position.offset = offset;
+        story.step(PeerEvent::Send(vec![Outgoing { message, catch_up: false }]));
+        frames(&story.step(PeerEvent::Flush)).len()
+    };
+    assert_eq!(answer(&mut story, 7, 3_000_000), 1);
+    for _ in 0..40 {
+        story.now += 400_000;
+        [10, 11, 12, 13].into_iter().for_each(|connection| drop(story.hear(connection)));
+        assert_eq!(answer(&mut story, 7, 3_000_000) + story.core.status().queued_messages, 0, "it is on its way");
+    }
+    story.step(PeerEvent::Written { connection, bytes: 2_900_000 });
+    assert_eq!(answer(&mut story, 7, 10), 0, "it has just left");
+    assert_eq!(answer(&mut story, 8, 10), 1, "another question");
+    story.now += 100_000;
+    assert_eq!(answer(&mut story, 7, 10), 1, "another again");
+    story.now += 400_000;
+    assert_eq!(answer(&mut story, 7, 10), 1, "it did not come");
+}
+
+#[test]
+fn a_question_is_answered_once_while_the_answer_is_on_its_way() {
+    an_answer_is_on_its_way();
+    assert_noticed(
+        "a_question_is_answered_once_while_the_answer_is_on_its_way",
+        &[(Mutation::AnswerTwice, an_answer_is_on_its_way)],
+    );
+}
+
+/// What is lost with a connection is on its way no longer.
+#[test]
+fn an_answer_that_was_lost_is_given_again() {
+    let mut story = Story::accepted(PeerSettings::default());
+    let shard = shard_of(super::process::partition(0), 2);
+    story.say(1, 1, 3_000_000);
+    assert_eq!(frames(&story.step(PeerEvent::Flush)).len(), 1);
+    story.step(PeerEvent::Closed { connection: 10 + LinkId::from(shard) });
+    story.step(PeerEvent::Accepted { connection: 20, hello: Hello { attempt: 2, ..hello(0, shard) } });
+    assert_eq!(names(&story.hear(20)), ["keepalives", "refetch"]);
+    story.say(1, 1, 3_000_000);
+    assert_eq!(frames(&story.step(PeerEvent::Flush)).len(), 1);
 }
 
 #[test]
