@@ -157,6 +157,7 @@ impl Link {
     /// Delivers frames as they come, those that `reader` holds already first.
     async fn reading(&self, io: &Io, mut read: ReadHalf<'_>, mut reader: FrameReader) -> io::Result<()> {
         reader.limit(MAX_FRAME);
+        reader.trust();
         let mut progress = Instant::now() + self.beat() / 2;
         loop {
             while let Some(frame) = next_frame(&mut reader, true)? {
