@@ -136,11 +136,6 @@ impl Link {
         }
     }
 
-    /// The interval of keepalives; before there is one, none is missed.
-    fn beat(&self) -> Duration {
-        self.keepalive.get().unwrap_or(CLOSE_PATIENCE)
-    }
-
     /// Moves frames into `chunks`, some at a time: between them a keepalive may leave.
     fn next_chunks(&self, chunks: &mut VecDeque<Bytes>) {
         let (mut out, mut bytes) = (self.out.borrow_mut(), 0);
@@ -158,10 +153,10 @@ impl Link {
     async fn reading(&self, io: &Io, mut read: ReadHalf<'_>, mut reader: FrameReader) -> io::Result<()> {
         reader.limit(MAX_FRAME);
         reader.trust();
-        let mut progress = Instant::now() + self.beat() / 2;
+        let mut told = Instant::now();
         loop {
             while let Some(frame) = next_frame(&mut reader, true)? {
-                progress = Instant::now() + self.beat() / 2;
+                told = Instant::now();
                 self.budget.room().await;
                 let charge = Some(self.budget.charge(frame.len()));
                 let event = PeerEvent::Frame { connection: self.id, frame };
@@ -172,8 +167,8 @@ impl Link {
                 return Ok(());
             }
             // Keepalives wait behind the frame that is on its way, however long and however slow.
-            if Instant::now() >= progress {
-                progress = Instant::now() + self.beat() / 2;
+            if told.elapsed() >= self.keepalive.get().unwrap_or_default() / 2 {
+                told = Instant::now();
                 self.tell(io, PeerEvent::Progress { connection: self.id });
             }
         }
