@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use futures_util::FutureExt;
 use millrace_node::peer::{LinkId, MAX_FRAME, PeerEvent, UNREPORTED_BYTES, frame_size, keepalive_frame};
 use millrace_node::peers::PeersEvent;
 use millrace_node::wire::Frame;
@@ -18,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::handoff::{Arrival, Budget};
 use super::thread::Io;
@@ -33,6 +34,9 @@ const UNSENT_BYTES: u32 = 256 << 10;
 
 /// Bytes of frames after which it is looked whether a keepalive is due: the most that one waits for, but for a longer frame.
 const KEEPALIVE_BYTES: usize = 256 << 10;
+
+/// How often it is said that bytes of a frame come, at most: several times in the shortest session timeout.
+const PROGRESS: Duration = Duration::from_millis(25);
 
 /// Chunks handed to the kernel at once.
 const CHUNKS_PER_WRITE: usize = 64;
@@ -153,10 +157,10 @@ impl Link {
     async fn reading(&self, io: &Io, mut read: ReadHalf<'_>, mut reader: FrameReader) -> io::Result<()> {
         reader.limit(MAX_FRAME);
         reader.trust();
-        let mut told = Instant::now();
+        let mut progress = paced(PROGRESS);
         loop {
             while let Some(frame) = next_frame(&mut reader, true)? {
-                told = Instant::now();
+                progress.reset();
                 self.budget.room().await;
                 let charge = Some(self.budget.charge(frame.len()));
                 let event = PeerEvent::Frame { connection: self.id, frame };
@@ -167,8 +171,7 @@ impl Link {
                 return Ok(());
             }
             // Keepalives wait behind the frame that is on its way, however long and however slow.
-            if told.elapsed() >= self.keepalive.get().unwrap_or_default() / 2 {
-                told = Instant::now();
+            if progress.tick().now_or_never().is_some() {
                 self.tell(io, PeerEvent::Progress { connection: self.id });
             }
         }
@@ -177,16 +180,17 @@ impl Link {
     /// Writes what there is to write, until the connection is to end and nothing is left.
     async fn writing(&self, io: &Io, mut write: WriteHalf<'_>) -> io::Result<()> {
         let mut chunks: VecDeque<Bytes> = VecDeque::new();
-        let mut beat: Option<Instant> = None;
-        let (mut tick, mut unreported) = (0, 0);
+        let mut beat: Option<Interval> = None;
+        let (mut tick, mut unreported, mut due) = (0, 0, false);
         loop {
-            if let Some(every) = self.keepalive.get()
-                && beat.is_none_or(|due| due <= Instant::now())
-            {
+            if let (None, Some(every)) = (&beat, self.keepalive.get()) {
+                beat = Some(paced(every));
+            }
+            let mut is_due = || beat.as_mut().is_some_and(|beat| beat.tick().now_or_never().is_some());
+            if std::mem::take(&mut due) || is_due() {
                 tick += 1;
                 // It is not of the sessions, hence not in what they are told to have left.
                 write.write_all(&keepalive_frame(tick)).await?;
-                beat = Some(Instant::now() + every);
             }
             self.next_chunks(&mut chunks);
             while !chunks.is_empty() {
@@ -205,17 +209,24 @@ impl Link {
             }
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = until(beat) => {}
+                () = next_beat(&mut beat) => due = true,
             }
         }
     }
 }
 
-async fn until(beat: Option<Instant>) {
+async fn next_beat(beat: &mut Option<Interval>) {
     match beat {
-        Some(due) => sleep_until(due).await,
+        Some(beat) => drop(beat.tick().await),
         None => pending().await,
     }
+}
+
+/// An interval that begins now; what comes late delays what follows.
+fn paced(every: Duration) -> Interval {
+    let mut timer = interval(every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
 }
 
 /// Options of every socket to another broker.

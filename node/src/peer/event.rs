@@ -58,7 +58,7 @@ pub enum PeerEvent {
         /// The frame.
         frame: Bytes,
     },
-    /// Bytes came that are part of a frame. Said at most once for each half of a keepalive interval, while no whole frame comes.
+    /// Bytes came that are part of a frame. Said several times in each session timeout while no whole frame comes, and not for every read.
     Progress {
         /// The connection.
         connection: LinkId,
