@@ -11,6 +11,8 @@ use millrace_raft::{AckPolicy, UncleanRecovery};
 use millrace_storage::{LogConfig, TimestampType};
 use millrace_types::{BrokerId, Incarnation};
 
+use crate::peer::MAX_BATCH;
+
 /// What a broker's cores need to know of its configuration and its surroundings.
 ///
 /// The values are fixed while the process runs, but for [`Settings::limits`] and [`Settings::space`].
@@ -209,7 +211,7 @@ pub fn log_config(topic: &TopicSettings, image: &Image) -> LogConfig {
         // A compacted topic keeps every record until compaction decides: it has no retention.
         retention_ms: if topic.delete { topic.retention_ms } else { -1 },
         retention_bytes: if topic.delete { topic.retention_bytes } else { -1 },
-        max_message_bytes: usize::try_from(topic.max_message_bytes).unwrap_or(0),
+        max_message_bytes: usize::try_from(topic.max_message_bytes).unwrap_or(0).min(MAX_BATCH),
         index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(0),
         flush_messages: u64::try_from(topic.flush_messages).unwrap_or(1),
         flush_ms: topic.flush_ms,

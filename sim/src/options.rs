@@ -168,6 +168,7 @@ impl Options {
         options.cluster = ClusterOptions::draw(dice, profile);
         if options.cluster.founded {
             options.cluster(dice);
+            options.slow_a_network(dice);
         }
         options.faults.keep(kinds);
         if options.cluster.founded {

@@ -42,12 +42,14 @@ pub(crate) struct FrameReader {
     max: usize,
     /// Bytes of the longest frame so far, with its length prefix.
     longest: usize,
+    /// Whether every length is believed.
+    trusts: bool,
 }
 
 impl FrameReader {
     /// A reader that refuses frames above `max` bytes.
     pub(crate) fn new(max: usize) -> Self {
-        Self { buffer: BytesMut::new(), max, longest: 0 }
+        Self { buffer: BytesMut::new(), max, longest: 0, trusts: false }
     }
 
     /// The next whole frame without its length prefix; `None` until it has arrived.
@@ -64,6 +66,12 @@ impl FrameReader {
     /// Refuses frames above `max` bytes from now on.
     pub(crate) fn limit(&mut self, max: usize) {
         self.max = max;
+    }
+
+    /// Believes every length up to the limit from now on: a frame gets its whole buffer at once, whose pages take memory as bytes
+    /// arrive. A buffer that grows would copy long frames, and whoever reads would do nothing else meanwhile.
+    pub(crate) fn trust(&mut self) {
+        self.trusts = true;
     }
 
     /// The length prefix of the frame that arrives, when it is there.
@@ -85,7 +93,11 @@ impl FrameReader {
             Some(length) => (4 + length).saturating_sub(arrived),
             None => usual,
         };
-        let trust = if self.longest.max(arrived) < READ_ROOM { usual } else { TRUSTED_LENGTH };
+        let trust = match self.longest.max(arrived) {
+            _ if self.trusts => self.max.saturating_add(4),
+            ..READ_ROOM => usual,
+            _ => TRUSTED_LENGTH,
+        };
         // Beyond what is trusted the buffer at most doubles, and only once it is full.
         let trusted = missing.min(trust.saturating_sub(arrived).max(arrived));
         let free = self.buffer.capacity() - arrived;
@@ -195,6 +207,19 @@ mod tests {
         feed(&mut reader, &1_000_000i32.to_be_bytes());
         let room = reader.room().expect("allowed");
         assert!(room.capacity() - room.len() >= 1_000_000, "the next frame is read without a copy");
+    }
+
+    #[test]
+    fn a_trusted_length_is_read_without_a_copy() {
+        let mut reader = FrameReader::new(100 << 20);
+        reader.trust();
+        feed(&mut reader, &[&(90i32 << 20).to_be_bytes()[..], &[1; 10]].concat());
+        let place = reader.room().expect("allowed").as_ptr() as usize;
+        while reader.next().expect("valid").is_none() {
+            let room = reader.room().expect("allowed");
+            assert_eq!(room.as_ptr() as usize, place, "nothing is moved");
+            room.resize((room.len() + (1 << 20)).min(room.capacity()).min(4 + (90 << 20)), 7);
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use millrace_node::peer::{LinkId, MAX_FRAME, PeerEvent, frame_size, keepalive_frame};
+use futures_util::FutureExt;
+use millrace_node::peer::{LinkId, MAX_FRAME, PeerEvent, UNREPORTED_BYTES, frame_size, keepalive_frame};
 use millrace_node::peers::PeersEvent;
 use millrace_node::wire::Frame;
 use millrace_types::BrokerId;
@@ -27,9 +28,15 @@ use crate::net::frame::FrameReader;
 /// How long what was written before a close may take to leave.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes that have left and are not reported: a small part of the window that the sessions keep to, so that a report
-/// is due long before they wait for one.
-const REPORT_BYTES: usize = 128 << 10;
+/// Bytes that wait in the kernel unsent. What it has taken counts as gone; on a slow network more of it would be late by seconds,
+/// and the sessions not know.
+const UNSENT_BYTES: u32 = 256 << 10;
+
+/// Bytes of frames after which it is looked whether a keepalive is due: the most that one waits for, but for a longer frame.
+const KEEPALIVE_BYTES: usize = 256 << 10;
+
+/// How often it is said that bytes of a frame come, at most: several times in the shortest session timeout.
+const PROGRESS: Duration = Duration::from_millis(25);
 
 /// Chunks handed to the kernel at once.
 const CHUNKS_PER_WRITE: usize = 64;
@@ -133,6 +140,15 @@ impl Link {
         }
     }
 
+    /// Moves frames into `chunks`, some at a time: between them a keepalive may leave.
+    fn next_chunks(&self, chunks: &mut VecDeque<Bytes>) {
+        let (mut out, mut bytes) = (self.out.borrow_mut(), 0);
+        while let Some(frame) = out.front().filter(|frame| bytes == 0 || bytes + frame.len() <= KEEPALIVE_BYTES) {
+            bytes += frame.len();
+            chunks.extend(out.pop_front().into_iter().flat_map(Frame::into_chunks));
+        }
+    }
+
     fn tell(&self, io: &Io, event: PeerEvent) {
         io.arrivals.push(PeersEvent::Peer { broker: self.broker, event });
     }
@@ -140,8 +156,11 @@ impl Link {
     /// Delivers frames as they come, those that `reader` holds already first.
     async fn reading(&self, io: &Io, mut read: ReadHalf<'_>, mut reader: FrameReader) -> io::Result<()> {
         reader.limit(MAX_FRAME);
+        reader.trust();
+        let mut progress = paced(PROGRESS);
         loop {
             while let Some(frame) = next_frame(&mut reader, true)? {
+                progress.reset();
                 self.budget.room().await;
                 let charge = Some(self.budget.charge(frame.len()));
                 let event = PeerEvent::Frame { connection: self.id, frame };
@@ -151,6 +170,10 @@ impl Link {
             if read_some(&mut read, &mut reader, io).await? == 0 {
                 return Ok(());
             }
+            // Keepalives wait behind the frame that is on its way, however long and however slow.
+            if progress.tick().now_or_never().is_some() {
+                self.tell(io, PeerEvent::Progress { connection: self.id });
+            }
         }
     }
 
@@ -158,19 +181,23 @@ impl Link {
     async fn writing(&self, io: &Io, mut write: WriteHalf<'_>) -> io::Result<()> {
         let mut chunks: VecDeque<Bytes> = VecDeque::new();
         let mut beat: Option<Interval> = None;
-        let (mut tick, mut unreported) = (0, 0);
+        let (mut tick, mut unreported, mut due) = (0, 0, false);
         loop {
             if let (None, Some(every)) = (&beat, self.keepalive.get()) {
-                let mut timer = interval(every);
-                timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                beat = Some(timer);
+                beat = Some(paced(every));
             }
-            chunks.extend(self.out.take().into_iter().flat_map(Frame::into_chunks));
+            let mut is_due = || beat.as_mut().is_some_and(|beat| beat.tick().now_or_never().is_some());
+            if std::mem::take(&mut due) || is_due() {
+                tick += 1;
+                // It is not of the sessions, hence not in what they are told to have left.
+                write.write_all(&keepalive_frame(tick)).await?;
+            }
+            self.next_chunks(&mut chunks);
             while !chunks.is_empty() {
                 let written = write_some(&mut write, &mut chunks).await?;
                 io.meters.bytes_out.increment(written as u64);
                 unreported += written;
-                if unreported >= REPORT_BYTES {
+                if unreported >= UNREPORTED_BYTES {
                     self.tell(io, PeerEvent::Written { connection: self.id, bytes: std::mem::take(&mut unreported) });
                 }
             }
@@ -182,11 +209,7 @@ impl Link {
             }
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = next_beat(&mut beat) => {
-                    tick += 1;
-                    // It is not of the sessions, hence not in what they are told to have left.
-                    write.write_all(&keepalive_frame(tick)).await?;
-                }
+                () = next_beat(&mut beat) => due = true,
             }
         }
     }
@@ -199,9 +222,17 @@ async fn next_beat(beat: &mut Option<Interval>) {
     }
 }
 
+/// An interval that begins now; what comes late delays what follows.
+fn paced(every: Duration) -> Interval {
+    let mut timer = interval(every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
+}
+
 /// Options of every socket to another broker.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
     let millis = u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
     Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, millis)?)
 }

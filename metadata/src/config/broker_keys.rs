@@ -170,7 +170,7 @@ pub const BROKER_KEYS: &[Key] = &[
     key(
         "num.replica.fetchers",
         Kind::Int(Number { default: Some(2), min: 1, max: 64 }),
-        "Connections with each other broker for partitions, beside one for replicas that are far behind; of two brokers the one with the smaller number decides.",
+        "Connections for records with each other broker, beside one for everything else they say and one for replicas that are far behind; of two brokers the one with the smaller number decides.",
     ),
     key("offset.metadata.max.bytes", int(0, 4_096), "The longest text a client may keep with a committed offset.")
         .unit(Unit::Bytes),
@@ -210,7 +210,7 @@ pub const BROKER_KEYS: &[Key] = &[
     key(
         "peer.session.timeout.ms",
         Kind::Int(Number { default: Some(400), min: 100, max: 60_000 }),
-        "How long another broker may be silent before its partitions get other leaders; a quarter of it is how often each says that it lives.",
+        "How long nothing may come from another broker before its partitions get other leaders; a quarter of it is how often each says that it lives. Part of a long message counts as well.",
     )
     .unit(Unit::Millis),
     key(

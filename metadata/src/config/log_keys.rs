@@ -91,7 +91,12 @@ pub const LOG_KEYS: &[Key] = &[
         .unit(Unit::Bytes),
     key("log.segment.delete.delay.ms", long(0, 60_000), "Default of the topic key file.delete.delay.ms.")
         .unit(Unit::Millis),
-    key("message.max.bytes", int(0, 1_048_588), "Default of the topic key max.message.bytes.").unit(Unit::Bytes),
+    key(
+        "message.max.bytes",
+        int(0, 1_048_588),
+        "Default of the topic key max.message.bytes, which says what is never exceeded.",
+    )
+    .unit(Unit::Bytes),
     key("min.insync.replicas", int(1, 1), "Default of the topic key min.insync.replicas."),
     key(
         "producer.id.expiration.ms",

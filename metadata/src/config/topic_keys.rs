@@ -107,7 +107,7 @@ pub const TOPIC_KEYS: &[Key] = &[
     key(
         "max.message.bytes",
         int(0, 1_048_588),
-        "The largest record batch accepted, after compression.",
+        "The largest record batch accepted, after compression; never more than 104857600, which is what brokers send each other.",
     )
     .unit(Unit::Bytes)
     .synonyms(&[Synonym { key: "message.max.bytes", factor: 1 }]),

@@ -20,6 +20,7 @@ use super::{Api, Context, Step, lookup};
 use crate::call::{Acks, PartitionOp};
 use crate::deadline;
 use crate::standing::min_in_sync;
+use crate::peer::MAX_BATCH;
 use crate::wire::{self, WireError};
 
 /// The API `Produce`. Versions 0 to 2 are advertised, since older librdkafka stops compressing without them
@@ -109,7 +110,8 @@ fn send(
 fn limits(topic: &Topic, version: i16) -> BatchLimits {
     let settings = &topic.settings;
     BatchLimits {
-        max_message_bytes: usize::try_from(settings.max_message_bytes).unwrap_or(0),
+        // What is taken here has to reach the other replicas.
+        max_message_bytes: usize::try_from(settings.max_message_bytes).unwrap_or(0).min(MAX_BATCH),
         timestamp_type: match settings.timestamp_type {
             TopicTimestampType::CreateTime => TimestampType::CreateTime,
             TopicTimestampType::LogAppendTime => TimestampType::LogAppendTime,

@@ -4,8 +4,10 @@ use bytes::BytesMut;
 use millrace_raft::{Message, Peer as RemotePeer, ReplicaKey};
 use millrace_types::{BrokerId, DirectoryId, Instant, Now, TopicPartition};
 
+use super::answers::question;
 use super::link::{Link, LinkState};
 use super::memory::Memory;
+use super::mutation::{Mutation, broken};
 use super::pace::{Health, Jitter, Quota};
 use super::queue::is_response;
 use super::shard::{CONTROL, MAX_SHARDS, shard_of};
@@ -39,6 +41,8 @@ pub struct PeerStatus {
     pub resets: u64,
     /// Messages that were given up, with a connection or for want of a session.
     pub dropped: u64,
+    /// Answers that were not sent because one to the same question was on its way.
+    pub repeated: u64,
     /// Hellos that were not accepted, by either broker.
     pub refused: u64,
     /// Times a queue was full.
@@ -53,13 +57,13 @@ pub struct Peer {
     pub(crate) broker: BrokerId,
     pub(crate) settings: PeerSettings,
     pub(crate) memory: Memory,
-    /// The shards, the catch-up shard last.
+    /// The control shard, the shards that carry partitions, and the catch-up shard.
     pub(crate) links: Vec<Link>,
     /// Whose hello was last accepted.
     pub(crate) remote: Option<Remote>,
     /// Whether replicas were told that the broker is heard.
     pub(crate) up: bool,
-    /// When the last frame of the session came.
+    /// When the last bytes of the session came.
     pub(crate) heard: Instant,
     /// The last metadata epoch applied here, and there.
     pub(crate) applied: (u64, u64),
@@ -117,7 +121,7 @@ impl Peer {
     /// always be sent when this is not 0.
     #[must_use]
     pub fn room(&self, partition: TopicPartition, catch_up: bool) -> usize {
-        let shard = if catch_up { self.shards() } else { shard_of(partition, self.shards()) };
+        let shard = if catch_up { self.catch_up_shard() } else { shard_of(partition, self.shards()) };
         let queued = self.links.get(usize::from(shard)).map_or(0, |link| link.queue.memory());
         self.settings.queue_bytes.saturating_sub(queued).min(MAX_FRAME / 2)
     }
@@ -134,15 +138,20 @@ impl Peer {
         }
     }
 
-    /// Shards without the catch-up shard.
+    /// Shards that carry partitions.
     pub(crate) fn shards(&self) -> u8 {
-        u8::try_from(self.links.len().saturating_sub(1)).unwrap_or(MAX_SHARDS)
+        u8::try_from(self.links.len().saturating_sub(2)).unwrap_or(MAX_SHARDS)
     }
 
-    /// Makes a link for each of `shards` shards and one for catching up.
+    /// The last shard.
+    pub(crate) fn catch_up_shard(&self) -> u8 {
+        self.shards() + 1
+    }
+
+    /// Makes a link for control, for each of `shards` shards, and for catching up.
     pub(crate) fn resize(&mut self, shards: u8) {
         let again = if self.dials() { Instant::ZERO } else { Instant::NEVER };
-        self.links = (0..=shards).map(|_| Link::new(again)).collect();
+        self.links = (0..=shards + 1).map(|_| Link::new(again)).collect();
     }
 
     pub(crate) fn link(&mut self, shard: u8) -> Option<&mut Link> {
@@ -170,10 +179,21 @@ impl Peer {
         let partition = message.partition;
         // Nobody waits for a repair, and it may be long.
         let catch_up = catch_up || matches!(message.message, Message::RepairResponse(_));
-        let shard = if catch_up && response { self.shards() } else { shard_of(partition, self.shards()) };
-        let encoded = super::codec::encode_message(&mut self.scratch, message);
+        let shard = match response {
+            true if catch_up => self.catch_up_shard(),
+            false if !broken(Mutation::ShareControl) => CONTROL,
+            _ => shard_of(partition, self.shards()),
+        };
+        let answer = question(&message);
         let Some(link) = self.links.get_mut(usize::from(shard)) else { return };
-        if link.queue.push(encoded, response, &self.settings).is_err() {
+        link.answers.settle(now, link.unwritten, self.settings.session_timeout);
+        if answer.is_some_and(|(asker, question)| link.answers.is_under_way(&asker, question)) {
+            self.counters.repeated += 1;
+            return;
+        }
+        link.answers.queued(answer);
+        let encoded = super::codec::encode_message(&mut self.scratch, message);
+        if link.queue.push(encoded, &self.settings).is_err() {
             self.overflow(now, shard, out);
         }
     }
@@ -202,8 +222,10 @@ impl Peer {
 
     fn written(&mut self, now: Instant, connection: u64, bytes: usize, out: &mut Vec<PeerEffect>) {
         let Some(shard) = self.shard_of_connection(connection) else { return };
+        let patience = self.settings.session_timeout;
         if let Some(link) = self.link(shard) {
             link.unwritten = link.unwritten.saturating_sub(bytes);
+            link.answers.settle(now, link.unwritten, patience);
         }
         self.flush(now, shard, out);
     }
@@ -246,7 +268,7 @@ impl Peer {
     }
 
     fn check(&self) {
-        debug_assert!(self.links.len() >= 2, "a shard and the catch-up shard");
+        debug_assert!(self.links.len() >= 3, "control, a shard and the catch-up shard");
         let control = self.links.first().and_then(Link::open);
         debug_assert_eq!(self.up, control.is_some(), "the control connection stands for the session");
         debug_assert!(self.up || self.links.iter().all(|link| link.open().is_none() && link.queue.is_empty()));
@@ -276,6 +298,7 @@ impl Core for Peer {
             PeerEvent::DialFailed { shard, attempt, refused } => self.dial_failed(now, shard, attempt, refused, out),
             PeerEvent::Accepted { connection, hello } => self.accepted(now, connection, &hello, out),
             PeerEvent::Frame { connection, frame } => self.frame(now, connection, frame, out),
+            PeerEvent::Progress { connection } => self.progress(now, connection),
             PeerEvent::Written { connection, bytes } => self.written(now, connection, bytes, out),
             PeerEvent::Closed { connection } => {
                 if let Some(shard) = self.shard_of_connection(connection) {
@@ -285,14 +308,14 @@ impl Core for Peer {
             PeerEvent::Remembered { token } => self.memory.durable_up_to(token),
             PeerEvent::Send(messages) => messages.into_iter().for_each(|message| self.send(now, message, out)),
             PeerEvent::SendPlane(message) => self.send_plane(now, &message, out),
-            PeerEvent::Flush => (0..=self.shards()).for_each(|shard| self.flush(now, shard, out)),
+            PeerEvent::Flush => (0..=self.catch_up_shard()).for_each(|shard| self.flush(now, shard, out)),
             PeerEvent::Applied(epoch) => self.applied.0 = self.applied.0.max(epoch),
             PeerEvent::Lag(lag) => self.health.observe(lag),
             PeerEvent::Nudge => self.nudge(now),
             PeerEvent::Timer => {
                 self.timer = Instant::NEVER;
                 self.expire(now, out);
-                self.flush(now, self.shards(), out);
+                self.flush(now, self.catch_up_shard(), out);
             }
         }
         self.proceed(now, out);

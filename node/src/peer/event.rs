@@ -58,6 +58,11 @@ pub enum PeerEvent {
         /// The frame.
         frame: Bytes,
     },
+    /// Bytes came that are part of a frame. Said several times in each session timeout while no whole frame comes, and not for every read.
+    Progress {
+        /// The connection.
+        connection: LinkId,
+    },
     /// Bytes of `Write` effects have left for the socket.
     Written {
         /// The connection.
@@ -149,7 +154,7 @@ pub enum PeerEffect {
     SessionDown {
         /// The broker.
         broker: BrokerId,
-        /// When its last frame came.
+        /// When its last bytes came.
         heard: Instant,
     },
     /// Messages came; each belongs to the replica of its partition, if its directory is this broker's.

@@ -3,6 +3,7 @@
 use millrace_types::Instant;
 
 use super::LinkId;
+use super::answers::Answers;
 use super::queue::Queue;
 
 /// How far a shard's connection is.
@@ -31,9 +32,10 @@ pub(crate) struct Link {
     /// Dials in a row that led to nothing.
     pub(crate) failures: u32,
     pub(crate) queue: Queue,
+    pub(crate) answers: Answers,
     /// Bytes handed to the socket that have not left.
     pub(crate) unwritten: usize,
-    /// When the last frame came by an open connection.
+    /// When the last bytes came by an open connection.
     pub(crate) heard: Instant,
     /// Since when a session that is up lacks this shard.
     pub(crate) missing_since: Instant,
@@ -48,6 +50,7 @@ impl Link {
             attempt: 0,
             failures: 0,
             queue: Queue::default(),
+            answers: Answers::default(),
             unwritten: 0,
             heard: Instant::ZERO,
             missing_since: Instant::NEVER,

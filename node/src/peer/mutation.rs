@@ -14,10 +14,14 @@ pub enum Mutation {
     AcceptOldConnection,
     /// Messages are lost with a connection, and nobody is told.
     ForgetQueued,
-    /// Fetch responses leave before votes and acknowledgements.
-    StarveControl,
+    /// Votes and acknowledgements go by the connections of records.
+    ShareControl,
+    /// A question is answered again while the answer is on its way.
+    AnswerTwice,
     /// A silent connection is kept.
     KeepSilent,
+    /// Only a whole frame counts as heard, however long it is on the way.
+    HearWholeFrames,
     /// What waits is not bounded.
     QueueWithoutBound,
     /// What waits is bounded by its number, too.
@@ -34,8 +38,10 @@ impl Mutation {
         Self::UpBeforeDurable,
         Self::AcceptOldConnection,
         Self::ForgetQueued,
-        Self::StarveControl,
+        Self::ShareControl,
+        Self::AnswerTwice,
         Self::KeepSilent,
+        Self::HearWholeFrames,
         Self::QueueWithoutBound,
         Self::BoundByNumber,
         Self::IgnoreQuota,

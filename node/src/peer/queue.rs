@@ -1,8 +1,8 @@
-//! What waits for a connection: votes, fetches and acknowledgements first, responses with records behind them.
+//! What waits for a connection, in the order of sending: by control what is not of a partition first, then votes, fetches and
+//! acknowledgements; by the other shards responses with their records.
 //!
-//! Within each of the two the order is that of sending, so two messages of a partition overtake each other only when one
-//! of them is a response. Replicas bear that: an answer names the position and the epoch that it answers (R5), or the
-//! request of a repair.
+//! So two messages of a partition overtake each other only when one of them is a response. Replicas bear that: an answer names
+//! the position and the epoch that it answers (R5), or the request of a repair.
 
 use std::collections::VecDeque;
 
@@ -25,8 +25,7 @@ const FRAME_OVERHEAD: usize = 64;
 pub(crate) struct Queue {
     /// Whole frames, before everything else.
     planes: VecDeque<Bytes>,
-    control: VecDeque<Encoded>,
-    responses: VecDeque<Encoded>,
+    messages: VecDeque<Encoded>,
     bytes: usize,
 }
 
@@ -34,20 +33,16 @@ pub(crate) struct Queue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// Whether the message waits behind the others.
+/// Whether the message goes by the shard of its partition, apart from control.
 pub(crate) const fn is_response(message: &Message) -> bool {
     matches!(message, Message::FetchResponse(_) | Message::RepairResponse(_))
 }
 
 impl Queue {
-    /// Puts a message behind those of its class.
-    pub(crate) fn push(&mut self, message: Encoded, response: bool, settings: &PeerSettings) -> Result<(), Overflow> {
+    /// Puts a message behind the others.
+    pub(crate) fn push(&mut self, message: Encoded, settings: &PeerSettings) -> Result<(), Overflow> {
         self.take(message.len(), settings)?;
-        if response {
-            self.responses.push_back(message)
-        } else {
-            self.control.push_back(message)
-        }
+        self.messages.push_back(message);
         Ok(())
     }
 
@@ -78,18 +73,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Fills a frame with the most urgent messages of one class; at least one, if there is one.
+    /// Fills a frame with the first messages; at least one, if there is one.
     pub(crate) fn fill(&mut self, mut batch: Batch, settings: &PeerSettings) -> Option<Batch> {
-        let responses_first = broken(Mutation::StarveControl) && !self.responses.is_empty();
-        let urgent = !self.control.is_empty() && !responses_first;
-        let class = if urgent { &mut self.control } else { &mut self.responses };
         let (mut count, mut bytes) = (0, 0);
-        while let Some(message) = class.front() {
+        while let Some(message) = self.messages.front() {
             let length = message.len();
             if count > 0 && (count >= settings.frame_messages || bytes + length > settings.frame_bytes) {
                 break;
             }
-            let Some(message) = class.pop_front() else { break };
+            let Some(message) = self.messages.pop_front() else { break };
             (count, bytes) = (count + 1, bytes + length);
             batch.push(message);
         }
@@ -105,7 +97,7 @@ impl Queue {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.planes.len() + self.control.len() + self.responses.len()
+        self.planes.len() + self.messages.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use millrace_types::Instant;
 
+use super::answers::Answers;
 use super::codec::{PeerFrame, decode};
 use super::core::Peer;
 use super::link::LinkState;
@@ -13,7 +14,7 @@ use super::{LinkId, Lost, Messages, PeerEffect};
 impl Peer {
     /// Begins what may begin: dials, answers to hellos, and connections that carry messages.
     pub(crate) fn proceed(&mut self, now: Instant, out: &mut Vec<PeerEffect>) {
-        for shard in 0..=self.shards() {
+        for shard in 0..=self.catch_up_shard() {
             let Some(link) = self.links.get(usize::from(shard)) else { continue };
             match link.state {
                 LinkState::Idle { again } if self.due(shard, again) <= now => self.dial(now, shard, out),
@@ -42,7 +43,7 @@ impl Peer {
         let until = now.after(self.settings.handshake_timeout);
         let Some(link) = self.link(shard) else { return };
         link.attempt += 1;
-        link.unwritten = 0;
+        (link.unwritten, link.answers) = (0, Answers::default());
         link.state = LinkState::Dialing { until };
         out.push(PeerEffect::Dial { shard, attempt: link.attempt });
     }
@@ -59,7 +60,8 @@ impl Peer {
         if shard == CONTROL {
             self.begin_session(now, out);
         }
-        if asks && !broken(Mutation::ForgetQueued) {
+        // Who is told that the session is up asks without being told so.
+        if asks && shard != CONTROL && !broken(Mutation::ForgetQueued) {
             out.push(PeerEffect::Refetch(lost));
         }
         self.flush(now, shard, out);
@@ -94,7 +96,7 @@ impl Peer {
         if let Some(connection) = link.connection().filter(|_| close) {
             out.push(PeerEffect::Close { connection, why });
         }
-        link.unwritten = 0;
+        (link.unwritten, link.answers) = (0, Answers::default());
         // Before the first frame nothing was sent from here, but what the other has sent may be on its way.
         link.lost |= matches!(link.state, LinkState::Open { .. } | LinkState::Confirming { .. });
         if link.open().is_some() {
@@ -118,7 +120,7 @@ impl Peer {
             tracing::info!(broker = %self.broker, why, "the session is over");
             out.push(PeerEffect::SessionDown { broker: self.broker, heard: self.heard });
         }
-        for shard in 0..=self.shards() {
+        for shard in 0..=self.catch_up_shard() {
             let greets = |link: &super::link::Link| matches!(link.state, LinkState::Greeting { .. });
             if Some(shard) == keep && self.links.get(usize::from(shard)).is_some_and(greets) {
                 continue;
@@ -127,6 +129,7 @@ impl Peer {
             if let Some(link) = self.link(shard) {
                 // What was sent to the session goes with it; replicas are told when the next one begins.
                 link.lost |= !link.queue.is_empty();
+                link.answers = Answers::default();
                 let dropped = link.queue.clear() as u64;
                 self.counters.dropped += dropped;
             }
@@ -152,6 +155,17 @@ impl Peer {
             {
                 *again = now;
             }
+        }
+    }
+
+    /// Bytes came that are no whole frame yet. A frame may be long, and the way slow: who speaks is not silent.
+    pub(crate) fn progress(&mut self, now: Instant, connection: LinkId) {
+        let Some(shard) = self.shard_of_connection(connection) else { return };
+        if let Some(link) = self.link(shard).filter(|link| link.open().is_some())
+            && !broken(Mutation::HearWholeFrames)
+        {
+            link.heard = now;
+            self.heard = now;
         }
     }
 
@@ -214,7 +228,7 @@ impl Peer {
     /// Gives up what has taken too long.
     pub(crate) fn expire(&mut self, now: Instant, out: &mut Vec<PeerEffect>) {
         let timeout = self.health.timeout(&self.settings);
-        for shard in 0..=self.shards() {
+        for shard in 0..=self.catch_up_shard() {
             let Some(link) = self.links.get(usize::from(shard)) else { continue };
             let silent = link.open().is_some() && link.heard.after(timeout) <= now;
             if silent && !broken(Mutation::KeepSilent) {

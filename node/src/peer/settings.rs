@@ -27,10 +27,10 @@ pub struct LocalBroker {
 /// Times, bounds and rates of the sessions with one broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSettings {
-    /// `num.replica.fetchers`: connections that carry partitions, the catch-up shard apart; 1 to 64. Counts at the broker
+    /// `num.replica.fetchers`: connections that carry partitions, control and the catch-up shard apart; 1 to 64. Counts at the broker
     /// that dials.
     pub shards: u8,
-    /// A connection without a frame for so long is given up, and with the control connection the session.
+    /// A connection that brings nothing for so long is given up, and with the control connection the session.
     pub session_timeout: Duration,
     /// A keepalive leaves on each connection so often.
     pub keepalive: Duration,

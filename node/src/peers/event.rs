@@ -19,7 +19,7 @@ pub enum PeersEvent {
     Peer {
         /// The broker.
         broker: BrokerId,
-        /// What. Of these events the host sends `Connected`, `DialFailed`, `Frame`, `Written`, `Closed`, `Remembered` and `Nudge`.
+        /// What. Of these events the host sends `Connected`, `DialFailed`, `Frame`, `Progress`, `Written`, `Closed`, `Remembered` and `Nudge`.
         event: PeerEvent,
     },
     /// Somebody has dialed, and this is the first frame, without its length.
@@ -74,7 +74,7 @@ pub enum News {
     Down {
         /// The broker.
         broker: BrokerId,
-        /// When the last frame came.
+        /// When the last bytes came.
         heard: Instant,
     },
     /// Messages of the leader, or to it, were lost.

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use millrace_types::BrokerId;
 
 /// Bytes queued for a broker above which followers there that are not in sync wait for their records: a part of what a
-/// connection's queue takes, so that votes and followers in sync always find room.
+/// connection's queue takes, so that followers in sync find room. Those wait above twice as many: with one more answer, of the
+/// longest batch, that is still less than a queue takes.
 pub const ROOM_BOUND: usize = 64 << 20;
 
 /// What is queued for each other broker. Replicas ask it, the hosts of replicas and sessions keep it.
@@ -32,12 +33,13 @@ impl Room {
         Self { brokers: brokers.into_iter().map(|broker| (broker, Queued::default())).collect(), bound }
     }
 
-    /// Whether followers of the broker that are not in sync have to wait.
+    /// Whether followers of the broker have to wait, those in sync or the others.
     #[must_use]
-    pub fn is_full(&self, broker: BrokerId) -> bool {
-        self.brokers.get(&broker).is_some_and(|found| {
-            found.leaving.load(Ordering::Relaxed) + found.queued.load(Ordering::Relaxed) >= self.bound
-        })
+    pub fn is_full(&self, broker: BrokerId, in_sync: bool) -> bool {
+        let bound = if in_sync { self.bound.saturating_mul(2) } else { self.bound };
+        self.brokers
+            .get(&broker)
+            .is_some_and(|found| found.leaving.load(Ordering::Relaxed) + found.queued.load(Ordering::Relaxed) >= bound)
     }
 
     /// A replica has sent records, which are on their way to the sessions.
@@ -72,13 +74,18 @@ mod tests {
         let room = Room::new([near, far], 100);
         room.leave(near, 60);
         room.set_queued(near, 39);
-        assert!(!room.is_full(near));
+        assert!(!room.is_full(near, false));
         room.leave(near, 1);
-        assert!(room.is_full(near) && !room.is_full(far), "each broker has its own");
+        assert!(room.is_full(near, false) && !room.is_full(far, false), "each broker has its own");
         room.arrive(near, 61);
-        assert!(!room.is_full(near));
+        assert!(!room.is_full(near, false));
         room.set_queued(near, 100);
-        assert!(room.is_full(near));
-        assert!(!room.is_full(BrokerId(9)) && !Room::default().is_full(near), "who is not known is never waited for");
+        assert!(room.is_full(near, false) && !room.is_full(near, true), "who is in sync waits later");
+        room.set_queued(near, 200);
+        assert!(room.is_full(near, true));
+        assert!(
+            !room.is_full(BrokerId(9), false) && !Room::default().is_full(near, false),
+            "who is not known is never waited for"
+        );
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! What is not in memory is read in by a storage thread first, as for consumers; the answer waits for that. It says
 //! nothing by then that was not true when it was decided, but for one that another epoch has overtaken: records may be
-//! others there, so it is dropped, as if it was lost. Where much is queued for a broker, a follower there that is not in
-//! sync waits as well: see [`super::Room`].
+//! others there, so it is dropped, as if it was lost. Where much is queued for a broker, followers there wait as
+//! well, those that are not in sync first: see [`super::Room`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -64,7 +64,8 @@ impl Replica {
     pub(super) fn serve(&mut self, now: Now, to: ReplicaKey, response: FetchResponse, out: &mut Vec<ReplicaEffect>) {
         self.warming.forget(to);
         let answer = Answer { to, response, rounds: 0 };
-        if self.room.is_full(to.broker) && !self.raft.in_sync_full().contains(&to) {
+        let in_sync = || self.raft.in_sync_full().contains(&to);
+        if self.room.is_full(to.broker, false) && (self.room.is_full(to.broker, true) || !in_sync()) {
             self.warming.crowded.insert(to, (now.instant.after(ROOM_PAUSE), answer));
         } else {
             self.respond(answer, out);

@@ -128,6 +128,13 @@ pub enum Wire {
         /// How many.
         bytes: usize,
     },
+    /// Part of a frame has arrived.
+    Progress {
+        /// The connection.
+        link: LinkId,
+        /// At the process that has accepted it, else at the one that has dialed.
+        accepted: bool,
+    },
     /// A keepalive is due.
     Keepalive {
         /// The connection.

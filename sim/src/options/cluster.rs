@@ -38,6 +38,8 @@ pub struct ClusterOptions {
     pub drift: Drift,
     /// Between brokers: shortest and longest delay in microseconds.
     pub wire_delay: (u64, u64),
+    /// Bytes per second of each connection between brokers and each direction; 0 for no bound.
+    pub bandwidth: u64,
     /// Whether sockets take what leaves for a way that is cut.
     pub sockets_take: bool,
     /// The lag that sessions are told of after a pause.
@@ -80,6 +82,7 @@ impl Default for ClusterOptions {
             offsets_replicas: 1,
             drift: Drift(0),
             wire_delay: (0, 0),
+            bandwidth: 0,
             sockets_take: false,
             lag_told: Duration::ZERO,
             sessions: PeerSettings::default(),
@@ -138,6 +141,7 @@ impl ClusterOptions {
             witness_any: false,
             racks: 0,
             patience: None,
+            bandwidth: 0,
         }
     }
 }
@@ -157,6 +161,11 @@ fn timing(dice: &mut Dice) -> Settings {
 }
 
 impl Options {
+    /// Some clusters have a slow network between their brokers. Drawn last: what else a seed stands for is as it was before.
+    pub(super) fn slow_a_network(&mut self, dice: &mut Dice) {
+        self.cluster.bandwidth = dice.pick(&[0, 0, 0, 0, 0, 0, 20_000_000, 2_000_000, 200_000]);
+    }
+
     /// The disk of one machine is replaced: nothing is to depend on it alone. Until the members have changed, one voter of each
     /// partition is gone for good, so no other may come to need the consent of all (rule R13).
     pub(super) fn replace_a_disk(&mut self, dice: &mut Dice) {

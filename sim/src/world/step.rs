@@ -61,6 +61,7 @@ impl World {
                 Wire::Frame { link, accepted, .. }
                 | Wire::End { link, accepted }
                 | Wire::Written { link, accepted, .. }
+                | Wire::Progress { link, accepted }
                 | Wire::Keepalive { link, accepted, .. },
             ) => self.wires.process(*link, *accepted).and_then(|process| self.machine_of(process)),
             Happening::Net(Net::Connect(link) | Net::Up(link, _) | Net::HungUp(link)) => {

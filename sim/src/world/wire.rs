@@ -23,6 +23,8 @@ struct End {
     open: bool,
     /// When the last thing sent to this end arrives.
     last: Micros,
+    /// When the last byte for this end has left the other.
+    sent: Micros,
     /// What waits for the way to this end to be open again.
     held: VecDeque<Wire>,
 }
@@ -80,9 +82,30 @@ impl World {
         self.brokers.iter().position(|machine| machine.broker == broker)
     }
 
-    /// Sends something to the end of a connection; on a way that is cut it waits.
+    /// Puts bytes on the way to an end of a connection, behind those before; how long until the last one has left. What takes long
+    /// arrives bit by bit, and the end is told so.
+    fn transmit(&mut self, link: LinkId, accepted: bool, bytes: usize) -> Micros {
+        let (now, bandwidth) = (self.micros(), self.options.cluster.bandwidth);
+        let Some(cable) = self.wires.cables.get_mut(&link).filter(|_| bandwidth > 0) else { return 0 };
+        let is_cut =
+            self.wires.cut.contains_key(&(cable.ends[usize::from(!accepted)].at, cable.ends[usize::from(accepted)].at));
+        let (dead, end) = (cable.dead, &mut cable.ends[usize::from(accepted)]);
+        let begins = end.sent.max(now);
+        end.sent = begins + bytes as u64 * 1_000_000 / bandwidth;
+        let leaves = end.sent;
+        let every = u64::try_from(self.options.cluster.sessions.keepalive.as_micros()).unwrap_or(u64::MAX) / 2;
+        let mut told = begins + every;
+        while told < leaves && !dead && !is_cut {
+            self.queue.push(told, Happening::Wire(Wire::Progress { link, accepted }));
+            told += every.max(1);
+        }
+        leaves - now
+    }
+
+    /// Sends something to the end of a connection, behind what is on its way; on a way that is cut it waits.
     fn send_wire(&mut self, link: LinkId, accepted: bool, wire: Wire) {
-        let earliest = self.micros() + self.wire_delay();
+        let sent = self.wires.cables.get(&link).map_or(0, |cable| cable.ends[usize::from(accepted)].sent);
+        let earliest = sent.max(self.micros()) + self.wire_delay();
         let Some(cable) = self.wires.cables.get_mut(&link).filter(|cable| !cable.dead) else { return };
         let (from, to) = (cable.ends[usize::from(!accepted)].at, cable.ends[usize::from(accepted)].at);
         let end = &mut cable.ends[usize::from(accepted)];
@@ -151,8 +174,9 @@ impl World {
         let (own, other) = (cable.ends[usize::from(side)].at, &cable.ends[usize::from(!side)]);
         let (to, other_open, is_dead) = (other.at, other.open, cable.dead);
         // A socket takes what leaves for a way that is cut, until it is full.
+        let on_the_way = self.transmit(link, !side, bytes);
         if !self.wires.is_cut(own, to) || self.options.cluster.sockets_take {
-            let delay = self.net_dice.below(200);
+            let delay = self.net_dice.below(200) + on_the_way;
             self.after(delay, Happening::Wire(Wire::Written { link, accepted: side, bytes }));
         }
         if is_dead || !other_open {
@@ -181,6 +205,9 @@ impl World {
             Wire::Written { link, accepted, bytes } => {
                 self.tell_end(link, accepted, |connection| PeerEvent::Written { connection, bytes }, false);
             }
+            Wire::Progress { link, accepted } => {
+                self.tell_end(link, accepted, |connection| PeerEvent::Progress { connection }, false);
+            }
             Wire::Keepalive { link, accepted, tick, every } => self.keep_alive(link, accepted, tick, every),
         }
     }
@@ -193,7 +220,7 @@ impl World {
             let refused = !machine.off;
             return self.dial_fails(from.0, (broker, shard, attempt), refused);
         }
-        let end = |at, process| End { at, process, open: true, last: 0, held: VecDeque::new() };
+        let end = |at, process| End { at, process, open: true, last: 0, sent: 0, held: VecDeque::new() };
         let ends = [end(dialer, from.0), end(at, machine.number())];
         self.wires.cables.insert(link, Cable { ends, greeted: false, dead: false });
         let event = PeerEvent::Connected { shard, attempt, connection: link };

@@ -8,6 +8,7 @@ use millrace_storage::{BatchBuilder, Codec};
 use millrace_types::{BrokerId, ErrorCode, Offset};
 
 use crate::call::ConnectionId;
+use crate::peer::MAX_BATCH;
 use crate::testing::{START_WALL, World, batch, fetch, produce, sequenced};
 
 fn scene(configs: &[(&str, &str)]) -> (World, ConnectionId) {
@@ -128,6 +129,18 @@ fn refusals_have_kafkas_codes() {
     assert_ne!(code(&response), ErrorCode::None, "a control batch");
     let missing = one(&mut world, connection, 9, &produce(-1, "none", &[(0, batch(&["a"]))]));
     assert_eq!(code(&missing), ErrorCode::UnknownTopicOrPartition);
+}
+
+/// A batch that no frame between brokers takes would be the leader's alone for ever.
+#[test]
+fn a_batch_that_cannot_be_replicated_is_refused() {
+    let (mut world, connection) = scene(&[("max.message.bytes", "2147483647")]);
+    let mut produced = |bytes: usize| {
+        let records = batch(&[&"x".repeat(bytes)]);
+        code(&one(&mut world, connection, 9, &produce(-1, "t", &[(0, records)])))
+    };
+    assert_eq!(produced(MAX_BATCH), ErrorCode::MessageTooLarge);
+    assert_eq!(produced(MAX_BATCH / 50), ErrorCode::None, "what the topic allows is taken");
 }
 
 #[test]

@@ -9,11 +9,14 @@ use super::message::read_messages;
 use super::{Hello, PeerMessage, Refusal};
 
 /// The protocol that this build speaks, and the only one.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 /// Bytes of the length in front of each frame; the length does not count them.
 pub const LENGTH_LEN: usize = 4;
-/// The longest frame, its length apart: room for one record batch beyond what any topic allows.
+/// The longest frame, its length apart: room for the longest record batch.
 pub const MAX_FRAME: usize = 128 << 20;
+/// The longest record batch that a topic takes, whatever its settings say: a longer one could not be replicated.
+pub const MAX_BATCH: usize = 100 << 20;
+const _: () = assert!(MAX_BATCH + (1 << 20) < MAX_FRAME, "a response with the longest batch fits in a frame");
 /// The most messages in a frame: what they take in memory is a multiple of what they take in the frame.
 pub const MAX_MESSAGES: usize = 65_536;
 /// The longest first frame of a connection: who speaks is not known yet.

@@ -40,9 +40,9 @@ pub struct Hello {
     pub metadata_epoch: u64,
     /// Generation of the metadata log.
     pub generation: u32,
-    /// The shard whose messages the connection carries; the last one is the catch-up shard.
+    /// The shard whose messages the connection carries: control is 0, then those of partitions, then the catch-up shard.
     pub shard: u8,
-    /// Shards of the session without the catch-up shard; who dials decides.
+    /// Shards of the session that carry partitions; who dials decides.
     pub shards: u8,
     /// Number of the dial among those of the shard in this incarnation of who dials; the answer repeats it.
     pub attempt: u64,
@@ -92,7 +92,7 @@ impl Hello {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let grow = self.starts.is_sorted_by(|one, next| one.incarnation < next.incarnation);
-        grow && !self.starts.is_empty() && self.shards > 0 && self.shard <= self.shards
+        grow && !self.starts.is_empty() && self.shards > 0 && u16::from(self.shard) <= u16::from(self.shards) + 1
     }
 
     pub(crate) fn write(&self, out: &mut BytesMut) {

@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use batch::Batch;
 pub(crate) use fields::Fields;
 pub use frame::{
-    LENGTH_LEN, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, Messages, PROTOCOL, PeerFrame, PeerWireError, Plane,
+    LENGTH_LEN, MAX_BATCH, MAX_FRAME, MAX_GREETING, MAX_MESSAGES, Messages, PROTOCOL, PeerFrame, PeerWireError, Plane,
     PlaneMessage, decode, frame_size, hello_frame, keepalive_frame, refused_frame,
 };
 pub use hello::{Hello, MAX_STARTS, Refusal, Start};

@@ -12,7 +12,7 @@ use crate::peer::{PeerEvent, PeerSettings, Start};
 fn event(choice: u8, number: u8, bytes: &[u8]) -> PeerEvent {
     let connection = 10 + u64::from(number % 8);
     let mut hello = accepted_hello(number % 4);
-    match choice % 8 {
+    match choice % 9 {
         0 => PeerEvent::Timer,
         1 => PeerEvent::Closed { connection },
         2 => PeerEvent::Remembered { token: number.into() },
@@ -24,6 +24,7 @@ fn event(choice: u8, number: u8, bytes: &[u8]) -> PeerEvent {
         4 => PeerEvent::Frame { connection, frame: Bytes::copy_from_slice(bytes) },
         5 => PeerEvent::Frame { connection, frame: sealed(1, 3, &[0; 8]) },
         6 => PeerEvent::Written { connection, bytes: bytes.len() },
+        7 => PeerEvent::Progress { connection },
         _ => PeerEvent::Frame { connection, frame: sealed(1, 1 + number % 4, bytes) },
     }
 }

@@ -28,7 +28,11 @@ pub(crate) fn partition(slot: usize) -> TopicPartition {
 
 /// The shard that a slot's messages use.
 pub(crate) fn shard(slot: usize, shards: u8) -> u8 {
-    if slot % CLASSES == CATCH_UP { shards } else { shard_of(partition(slot), shards) }
+    match slot % CLASSES {
+        CONTROL => 0,
+        CATCH_UP => shards + 1,
+        _ => shard_of(partition(slot), shards),
+    }
 }
 
 /// Starts that a disk keeps, beside the one that the other broker remembers.
@@ -77,8 +81,6 @@ pub(crate) struct Process {
     pub(crate) came: BTreeMap<usize, [i64; SLOTS]>,
     /// Whether the replicas were told since.
     pub(crate) excused: [bool; SLOTS],
-    /// Control messages that were not written yet: their shard.
-    pub(crate) urgent: BTreeMap<(usize, i64), u8>,
 }
 
 impl Process {
@@ -120,7 +122,6 @@ impl Process {
             told: [0; SLOTS],
             came: BTreeMap::new(),
             excused: [false; SLOTS],
-            urgent: BTreeMap::new(),
         }
     }
 
@@ -155,7 +156,7 @@ pub(crate) fn message(slot: usize, from: usize, serial: i64, records: Frame) -> 
         Message::FetchResponse(FetchResponse {
             epoch: i32::try_from(slot % CLASSES).expect("small"),
             leader: None,
-            position: Position::default(),
+            position: Position { epoch: 0, offset: serial },
             incarnation: 1,
             high_watermark: serial,
             log_start: sender,

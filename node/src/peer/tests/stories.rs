@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use millrace_raft::Message;
 use millrace_types::{DirectoryId, Instant, Now};
 
 use super::process::{CLASSES, PARTITIONS, broker, message};
@@ -74,15 +75,15 @@ impl Story {
         out
     }
 
-    /// The accepting side with an open connection for each shard: 10, 11 and 12 for catching up.
+    /// The accepting side with an open connection for each shard: 10 for control, 11 and 12, and 13 for catching up.
     fn accepted(settings: PeerSettings) -> Self {
         let mut story = Self::new(1, settings);
-        for (shard, connection) in (0_u8..).zip(10..13) {
+        for (shard, connection) in (0_u8..).zip(10..14) {
             story.step(PeerEvent::Accepted { connection, hello: hello(0, shard) });
             story.step(PeerEvent::Remembered { token: 1 });
             story.hear(connection);
         }
-        assert_eq!(story.core.status().open, 3);
+        assert_eq!(story.core.status().open, 4);
         story
     }
 
@@ -133,7 +134,7 @@ fn who_dials_says_hello_and_answers_only_when_the_other_is_remembered() {
     let frame = hello_frame(&hello(1, 0)).slice(LENGTH_LEN..);
     assert_eq!(names(&story.step(PeerEvent::Frame { connection: 7, frame })), ["remember", "ahead"]);
     let effects = story.step(PeerEvent::Remembered { token: 1 });
-    assert_eq!(names(&effects), ["keepalives", "up", "told", "dial", "dial"]);
+    assert_eq!(names(&effects), ["keepalives", "up", "told", "dial", "dial", "dial"]);
 }
 
 #[test]
@@ -155,10 +156,10 @@ fn hellos_that_are_not_meant_for_this_broker_are_refused_with_the_reason() {
         (|hello| hello.cluster_id = "other".to_owned(), Refusal::Cluster),
         (|hello| hello.to = broker(0), Refusal::Broker),
         (|hello| hello.broker = broker(1), Refusal::Broker),
-        (|hello| hello.protocol = 0, Refusal::Protocol),
+        (|hello| hello.protocol = PROTOCOL - 1, Refusal::Protocol),
         (|hello| hello.generation = 2, Refusal::Generation),
         (|hello| hello.starts.clear(), Refusal::Malformed),
-        (|hello| hello.shard = 3, Refusal::Malformed),
+        (|hello| hello.shard = 4, Refusal::Malformed),
         (|hello| hello.shards = 200, Refusal::Malformed),
     ];
     for (change, expected) in cases {
@@ -178,32 +179,114 @@ fn a_thousand_votes_leave_in_few_frames() {
         story.say(usize::try_from(serial).expect("small") % PARTITIONS * CLASSES, serial, 0);
     }
     let sent = frames(&story.step(PeerEvent::Flush));
-    assert_eq!(sent.len(), 2, "one for each shard");
+    assert_eq!(sent.len(), 1, "control carries them");
     let count = |frame: &PeerFrame| if let PeerFrame::Messages(batch) = frame { batch.messages.len() } else { 0 };
     assert_eq!(sent.iter().map(|(_, frame)| count(frame)).sum::<usize>(), 1_000);
 }
 
 #[test]
-fn a_vote_passes_the_fetch_responses_that_wait() {
+fn a_vote_does_not_wait_for_fetch_responses() {
     let mut story = Story::accepted(PeerSettings { window: 100_000, frame_bytes: 50_000, ..PeerSettings::default() });
     (1..=40).for_each(|serial| drop(story.say(1, serial, 40_000)));
     let connection = 10 + LinkId::from(shard_of(super::process::partition(0), 2));
     let begun = frames(&story.step(PeerEvent::Flush));
     assert_eq!(begun.len(), 3, "no more than the window and a frame");
+    assert!(begun.iter().all(|(by, _)| *by == connection && connection != 10));
     story.say(0, 1, 0);
-    assert!(frames(&story.step(PeerEvent::Flush)).is_empty(), "the window is full");
+    let vote = frames(&story.step(PeerEvent::Flush));
+    assert!(
+        matches!(&vote[..], [(10, PeerFrame::Messages(batch))] if batch.messages.len() == 1),
+        "by control, at once"
+    );
     let next = frames(&story.step(PeerEvent::Written { connection, bytes: 45_000 }));
-    let PeerFrame::Messages(first) = &next[0].1 else { panic!("no messages") };
-    assert!(matches!(first.messages[..], [ref one] if one.records.is_empty()), "the vote is first");
-    assert_eq!(story.core.status().queued_messages, 40 - 3 - (next.len() - 1));
+    assert_eq!(story.core.status().queued_messages, 40 - 3 - next.len());
+}
+
+/// Two seconds in which one connection brings a long frame, a piece at a time, and the others keepalives.
+fn a_long_frame_arrives_slowly() {
+    let mut story = Story::accepted(PeerSettings::default());
+    for _ in 0..20 {
+        story.now += 100_000;
+        [10, 12, 13].into_iter().for_each(|connection| drop(story.hear(connection)));
+        story.step(PeerEvent::Progress { connection: 11 });
+        story.step(PeerEvent::Timer);
+    }
+    assert_eq!((story.core.status().open, story.core.status().resets), (4, 0));
+}
+
+#[test]
+fn who_speaks_slowly_is_heard() {
+    a_long_frame_arrives_slowly();
+    assert_noticed("who_speaks_slowly_is_heard", &[(Mutation::HearWholeFrames, a_long_frame_arrives_slowly)]);
+}
+
+/// A follower asks again and again for what is on its way, as it does when it is reminded of who leads.
+fn an_answer_is_on_its_way() {
+    let mut story = Story::accepted(PeerSettings { frame_bytes: 50_000, ..PeerSettings::default() });
+    let connection = 10 + LinkId::from(shard_of(super::process::partition(0), 2));
+    let answer = |story: &mut Story, offset: i64, bytes: usize| {
+        let records = Frame::from(Bytes::from(vec![0; bytes]));
+        let mut message = message(1, 0, 1, records);
+        let Message::FetchResponse(response) = &mut message.message else { panic!("an answer") };
+        response.position.offset = offset;
+        story.step(PeerEvent::Send(vec![Outgoing { message, catch_up: false }]));
+        frames(&story.step(PeerEvent::Flush)).len()
+    };
+    assert_eq!(answer(&mut story, 7, 3_000_000), 1);
+    for _ in 0..40 {
+        story.now += 400_000;
+        [10, 11, 12, 13].into_iter().for_each(|connection| drop(story.hear(connection)));
+        assert_eq!(answer(&mut story, 7, 3_000_000) + story.core.status().queued_messages, 0, "it is on its way");
+    }
+    story.step(PeerEvent::Written { connection, bytes: 2_900_000 });
+    assert_eq!(answer(&mut story, 7, 10), 0, "it has just left");
+    assert_eq!(answer(&mut story, 8, 10), 1, "another question");
+    story.now += 100_000;
+    assert_eq!(answer(&mut story, 7, 10), 1, "another again");
+    story.now += 400_000;
+    assert_eq!(answer(&mut story, 7, 10), 1, "it did not come");
+}
+
+#[test]
+fn a_question_is_answered_once_while_the_answer_is_on_its_way() {
+    an_answer_is_on_its_way();
+    assert_noticed(
+        "a_question_is_answered_once_while_the_answer_is_on_its_way",
+        &[(Mutation::AnswerTwice, an_answer_is_on_its_way)],
+    );
+}
+
+/// What is lost with a connection is on its way no longer.
+#[test]
+fn an_answer_that_was_lost_is_given_again() {
+    let mut story = Story::accepted(PeerSettings::default());
+    let shard = shard_of(super::process::partition(0), 2);
+    story.say(1, 1, 3_000_000);
+    assert_eq!(frames(&story.step(PeerEvent::Flush)).len(), 1);
+    story.step(PeerEvent::Closed { connection: 10 + LinkId::from(shard) });
+    story.step(PeerEvent::Accepted { connection: 20, hello: Hello { attempt: 2, ..hello(0, shard) } });
+    assert_eq!(names(&story.hear(20)), ["keepalives", "refetch"]);
+    story.say(1, 1, 3_000_000);
+    assert_eq!(frames(&story.step(PeerEvent::Flush)).len(), 1);
+}
+
+#[test]
+fn what_one_connection_brings_says_nothing_of_another() {
+    let mut story = Story::accepted(PeerSettings::default());
+    for _ in 0..5 {
+        story.now += 100_000;
+        [11, 12, 13].into_iter().for_each(|connection| drop(story.step(PeerEvent::Progress { connection })));
+        story.step(PeerEvent::Timer);
+    }
+    assert_eq!(story.core.status().session, None, "control brought nothing");
 }
 
 #[test]
 fn a_full_queue_ends_the_connection_and_both_sides_ask_again() {
     let mut story = Story::accepted(PeerSettings { queue_bytes: 1_200, ..PeerSettings::default() });
     let slot = (0..PARTITIONS).find(|slot| shard_of(super::process::partition(slot * CLASSES), 2) == 1).expect("one");
-    (1..=3).for_each(|serial| assert!(names(&story.say(slot * CLASSES, serial, 0)).is_empty()));
-    assert_eq!(names(&story.say(slot * CLASSES, 4, 0)), ["close"], "the other end sees it");
+    (1..=3).for_each(|serial| assert!(names(&story.say(slot * CLASSES + 1, serial, 0)).is_empty()));
+    assert_eq!(names(&story.say(slot * CLASSES + 1, 4, 0)), ["close"], "the other end sees it");
     assert_eq!((story.core.status().queued_messages, story.core.status().dropped), (0, 4));
     assert!(story.core.status().session.is_some(), "the session goes on");
     let mut again = hello(0, 1);
@@ -215,8 +298,7 @@ fn a_full_queue_ends_the_connection_and_both_sides_ask_again() {
 /// All partitions speak as soon as a session begins.
 fn a_hundred_thousand_partitions_speak_at_once() {
     let mut story = Story::accepted(PeerSettings::default());
-    let slot = (0..PARTITIONS).find(|slot| shard_of(super::process::partition(slot * CLASSES), 2) == 1).expect("one");
-    let fetch = |serial| Outgoing { message: message(slot * CLASSES, 0, serial, Frame::new()), catch_up: false };
+    let fetch = |serial| Outgoing { message: message(0, 0, serial, Frame::new()), catch_up: false };
     assert!(names(&story.step(PeerEvent::Send((0..100_000).map(fetch).collect()))).is_empty());
     assert_eq!(story.core.status().queued_messages, 100_000);
 }
@@ -265,7 +347,7 @@ fn a_later_start_ends_what_the_earlier_one_began() {
     let mut restarted = hello(0, 0);
     restarted.starts.push(Start { incarnation: 5, nonce: 50 });
     let effects = story.step(PeerEvent::Accepted { connection: 30, hello: restarted });
-    assert_eq!(names(&effects), ["down", "close", "close", "close", "remember"]);
+    assert_eq!(names(&effects), ["down", "close", "close", "close", "close", "remember"]);
     assert!(story.hear(10).is_empty(), "what comes from the earlier start is nobody's");
     let stale = story.step(PeerEvent::Accepted { connection: 31, hello: hello(0, 0) });
     assert!(matches!(frames(&stale)[..], [(31, PeerFrame::HelloRefused(Refusal::Stale { known: 5 }))]));
@@ -307,5 +389,5 @@ fn a_frame_that_is_none_ends_its_connection() {
     let mut story = Story::accepted(PeerSettings::default());
     let effects = story.step(PeerEvent::Frame { connection: 11, frame: Bytes::from_static(b"garbage") });
     assert_eq!(names(&effects), ["close"]);
-    assert_eq!(story.core.status().open, 2);
+    assert_eq!(story.core.status().open, 3);
 }

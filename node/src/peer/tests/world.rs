@@ -256,15 +256,8 @@ impl World {
     pub(crate) fn reset(&mut self, connection: usize, end: usize) {
         let Some(process) = self.connections[connection].ends[end] else { return };
         if !std::mem::replace(&mut self.connections[connection].closed[end], true) {
-            self.gone(process, connection);
             self.step(process, PeerEvent::Closed { connection: name(connection, end) });
         }
-    }
-
-    /// What was to be sent by the connection is not expected any more.
-    fn gone(&mut self, process: usize, connection: usize) {
-        let shard = self.connections[connection].shard;
-        self.processes[process].urgent.retain(|_, of| *of != shard);
     }
 
     /// Some replicas speak, and the turn ends.
@@ -293,10 +286,6 @@ impl World {
         speaker.sent[slot] += 1;
         let (serial, class) = (speaker.sent[slot], slot % CLASSES);
         let records = if class == CONTROL { Frame::new() } else { Frame::from(Bytes::from(vec![1; length])) };
-        if class == CONTROL {
-            let shards = speaker.core.shards();
-            speaker.urgent.insert((slot, serial), shard(slot, shards));
-        }
         let message = message(slot, process, serial, records);
         self.step(process, PeerEvent::Send(vec![Outgoing { message, catch_up: class == CATCH_UP }]));
     }
@@ -336,7 +325,6 @@ impl World {
             PeerEffect::Close { connection: link, .. } => {
                 let (connection, end) = of_name(link);
                 self.connections[connection].closed[end] = true;
-                self.gone(process, connection);
                 let at = self.arrival(connection, 1 - end);
                 if !self.connections[connection].mute[1 - end] {
                     self.after(at - self.now, Action::Reset { connection, end: 1 - end });
@@ -360,7 +348,6 @@ impl World {
             PeerEffect::SessionDown { .. } => {
                 let process = &mut self.processes[process];
                 process.up = false;
-                process.urgent.clear();
                 process.tell(|_| true);
             }
             PeerEffect::Deliver { messages, .. } => self.delivered += messages.len() as u64,

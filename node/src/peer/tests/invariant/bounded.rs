@@ -15,7 +15,7 @@ const OVERHEAD: usize = 64;
 pub(crate) fn queues(world: &mut World, process: usize) {
     let process = &world.processes[process];
     let (status, settings) = (process.core.status(), &process.settings);
-    let links = usize::from(process.core.shards()) + 1;
+    let links = process.core.links.len();
     let memory = status.queued_bytes + status.queued_messages * ENTRY;
     let held = memory <= links * settings.queue_bytes.max(LONGEST + ENTRY);
     let unwritten = process
@@ -36,7 +36,7 @@ pub(crate) fn frame(world: &mut World, process: usize, link: LinkId, frame: &Fra
     let settings = &speaker.settings;
     let count = messages.messages.len();
     let fits = count == 1 || (count <= settings.frame_messages && frame.len() <= settings.frame_bytes + OVERHEAD);
-    if shard == speaker.core.shards() {
+    if shard == speaker.core.catch_up_shard() {
         speaker.caught_up += frame.len();
     }
     let micros = u64::try_from(LONGEST.max(settings.frame_bytes)).expect("small") * 1_000_000 / settings.catch_up_rate;

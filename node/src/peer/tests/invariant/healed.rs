@@ -17,7 +17,7 @@ pub(crate) fn check(world: &mut World) {
     for (from, to) in [(one, other), (other, one)] {
         let (sender, receiver) = (&world.processes[from], &world.processes[to]);
         let status = sender.core.status();
-        if status.session.is_none() || status.open != usize::from(sender.core.shards()) + 1 {
+        if status.session.is_none() || status.open != sender.core.links.len() {
             return world.violate("healed", format!("process {from}: {status:?}"));
         }
         let came = receiver.came.get(&from).copied().unwrap_or([0; SLOTS]);

@@ -30,7 +30,7 @@ pub(crate) fn at_effect(world: &mut World, process: usize, effect: &PeerEffect) 
             }
         }
         PeerEffect::Write { connection, frame } => {
-            urgent::check(world, process, *connection, frame);
+            urgent::check(world, *connection, frame);
             bounded::frame(world, process, *connection, frame);
         }
         _ => {}
