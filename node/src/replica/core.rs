@@ -16,6 +16,7 @@ use super::purgatory::Purgatory;
 use super::puts::Puts;
 use super::salvage::Lost;
 use super::serve::Warming;
+use super::stall::DiskHealth;
 use super::upkeep::Upkeep;
 use super::watchers::Watchers;
 use super::{ReplicaEffect, ReplicaEvent, Room, consensus};
@@ -81,6 +82,7 @@ pub struct Replica {
     pub(super) refetch_after_put: bool,
     /// When a follower that could not append asks again.
     pub(super) refetch_at: Instant,
+    pub(super) health: DiskHealth,
     /// Whether a flush is under way; the next one is taken when it completes, with all that came in between.
     pub(super) flushing: bool,
     /// Answers to followers that wait until their records are in memory.
@@ -148,6 +150,7 @@ impl Replica {
             incoming: None,
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
+            health: DiskHealth::default(),
             flushing: false,
             warming: Warming::default(),
             early: Early::default(),
@@ -257,6 +260,7 @@ impl Core for Replica {
             ReplicaEvent::Retire(retires) => self.retires = retires,
             ReplicaEvent::Change(change) => self.tell_running(now, Event::Change(change), out),
             ReplicaEvent::Force(members) => self.tell_running(now, Event::Force(members), out),
+            ReplicaEvent::Unwell(unwell) => self.health.set_unwell(unwell),
             ReplicaEvent::Stop => self.stop(now, out),
         }
         self.settle(now, out);

@@ -118,6 +118,9 @@ pub enum ReplicaEvent {
     Change(Change),
     /// The operator gives up a lost majority.
     Force(Configuration),
+    /// A part of the process hangs (`true`), so that no other broker hears it: the replica leaves leading to others until that
+    /// is over.
+    Unwell(bool),
     /// Drain: hand leadership over, answer what waits, flush, write what a clean start needs, then push [`ReplicaEffect::Stopped`].
     Stop,
 }
