@@ -18,6 +18,7 @@ pub mod metrics;
 mod net;
 mod orphans;
 mod peer;
+mod pulse;
 mod random;
 mod serve;
 mod shared;

@@ -3,7 +3,7 @@
 //! A call to a core of the same arbiter goes straight into that core's [`Mail`]: no other thread wakes up. What is for
 //! another arbiter is collected while an actor's turn lasts and leaves as one batch per arbiter.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,6 +61,8 @@ pub(crate) struct Local {
     pub(crate) stopping: RefCell<Option<Countdown>>,
     /// Dropped when the broker stops and the last coordinator has stopped.
     pub(crate) stopping_groups: RefCell<Option<Countdown>>,
+    /// Whether the replicas were told that an arbiter hangs.
+    pub(crate) unwell: Cell<bool>,
     outbox: RefCell<Vec<Vec<Parcel>>>,
 }
 
@@ -86,6 +88,7 @@ impl Local {
             deleting: RefCell::default(),
             stopping: RefCell::default(),
             stopping_groups: RefCell::default(),
+            unwell: Cell::new(false),
             outbox: RefCell::new(outbox),
             shared,
         })

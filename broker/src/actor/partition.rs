@@ -63,6 +63,9 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     }
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
+    if local.unwell.get() {
+        mail.push(ReplicaEvent::Unwell(true));
+    }
     retarget(local, partition, &mail);
     retire_unless(local, partition, Part::Replica, &mail);
     let ports = ReplicaPorts {
@@ -74,6 +77,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         told: 0,
         led: false,
         coordinates: false,
+        disk: (false, false),
         stopped: false,
     };
     Host::start(core, ports, mail, Rc::clone(local));
@@ -161,6 +165,8 @@ struct ReplicaPorts {
     led: bool,
     /// Whether the coordinator that has its groups here was started.
     coordinates: bool,
+    /// What was counted of its disk: whether it hangs, and whether it has no room.
+    disk: (bool, bool),
     stopped: bool,
 }
 
@@ -184,6 +190,13 @@ impl ReplicaPorts {
         if self.keeps_groups {
             self.tell_coordinator();
         }
+    }
+
+    /// Counts the replica among those whose disk hangs, or has no room, while it is there.
+    fn count_disk(&mut self) {
+        let is = if self.stopped { (false, false) } else { (self.view.is_hung(), self.view.is_full()) };
+        let was = std::mem::replace(&mut self.disk, is);
+        self.local.shared.pulse.replica(was, is);
     }
 
     fn tell_coordinator(&mut self) {
@@ -228,6 +241,7 @@ impl Ports<Replica> for ReplicaPorts {
 
     fn end_turn(&mut self, core: &Replica) -> After {
         self.announce();
+        self.count_disk();
         if !self.stopped {
             return After::Wait;
         }

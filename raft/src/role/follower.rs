@@ -32,7 +32,8 @@ impl Raft {
             self.log.cache.push(marker);
             self.log.cache.mark_durable(self.epoch);
         }
-        let follower = Follower { leader, waiting: false, refused: false, told: None, recover_to: None, unanimous: false };
+        let follower =
+            Follower { leader, waiting: false, refused: false, told: None, recover_to: None, unanimous: false };
         self.transition(Role::Follower(follower));
         self.settle_follower(out);
     }

@@ -96,7 +96,8 @@ fn a_replica_of_a_process_that_hangs_leaves_leading_to_others() {
     let third = cluster.leader().expect("a leader");
     cluster.crash(third, CrashKind::Process);
     cluster.start(second);
-    cluster.run_until("one of the others", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
+    cluster
+        .run_until("one of the others", |cluster| cluster.leader().is_some_and(|at| cluster.view(at).tells_latest()));
 }
 
 /// Writes every 100 ms for so many milliseconds, each time to whoever leads; returns how many were refused, and who has led.
