@@ -141,6 +141,7 @@ fn listen(shared: &Shared) {
     let pulse = &shared.pulse;
     let mut watch = Watch::new(pulse, shared.clock.instant());
     let (mut silent, mut hung) = (Since::default(), Since::default());
+    let mut waited = false;
     while !pulse.stopped.load(Ordering::Acquire) {
         std::thread::sleep(BEAT);
         let now = shared.clock.instant();
@@ -157,7 +158,9 @@ fn listen(shared: &Shared) {
             Some(Some(seconds)) => tracing::info!(seconds, "no thread hangs any more"),
             None => {}
         }
-        match hung.note(now, pulse.hung() > 0) {
+        // An arbiter that gets on after a hang finds flushes overdue that are over.
+        let waits = pulse.hung() > 0;
+        match hung.note(now, waits && std::mem::replace(&mut waited, waits)) {
             Some(None) => {
                 tracing::error!(replicas = pulse.hung(), "the disk hangs: a flush or a write has not ended for 3 s");
             }
