@@ -8,11 +8,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
 use millrace_types::Instant;
+use parking_lot::{Condvar, Mutex};
 
 use crate::shared::Shared;
 
@@ -36,7 +37,8 @@ pub(crate) struct Pulse {
     hung: AtomicUsize,
     /// Replicas that have no room.
     full: AtomicUsize,
-    stopped: AtomicBool,
+    stopped: Mutex<bool>,
+    stop: Condvar,
 }
 
 impl Pulse {
@@ -47,7 +49,8 @@ impl Pulse {
             silent: AtomicUsize::new(0),
             hung: AtomicUsize::new(0),
             full: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
+            stopped: Mutex::new(false),
+            stop: Condvar::new(),
         }
     }
 
@@ -96,8 +99,18 @@ impl Pulse {
 
     /// Nobody listens from here on: the arbiters are about to end.
     pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
+        *self.stopped.lock() = true;
+        self.stop.notify_all();
         self.silent.store(0, Ordering::Release);
+    }
+
+    /// Waits until the next look is due; says whether there is one.
+    fn wait(&self) -> bool {
+        let mut stopped = self.stopped.lock();
+        if !*stopped {
+            let _due = self.stop.wait_for(&mut stopped, BEAT);
+        }
+        !*stopped
     }
 }
 
@@ -142,8 +155,7 @@ fn listen(shared: &Shared) {
     let mut watch = Watch::new(pulse, shared.clock.instant());
     let (mut silent, mut hung) = (Since::default(), Since::default());
     let mut waited = false;
-    while !pulse.stopped.load(Ordering::Acquire) {
-        std::thread::sleep(BEAT);
+    while pulse.wait() {
         let now = shared.clock.instant();
         let arbiters = watch.look(pulse, now);
         // The log may go to the disk that hangs: whoever has to know is told first.

@@ -37,7 +37,7 @@ use crate::net::listener::Listener;
 use crate::orphans::Orphans;
 use crate::shared::{Parts, Shared};
 use crate::shutdown::{Running, Signals};
-use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, pulse, random};
+use crate::{banner, cluster, descriptors, http, janitor, logging, metrics, random};
 
 /// How long the start waits for the leaders of all replicas before it serves those that have one.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -135,7 +135,6 @@ async fn start(config: Config) -> Result<(Running, String), StartError> {
     let sessions = cluster::sessions(&shared, identity);
     let arbiters = Arbiters::start(&shared, Metadata { store, journal, supervisor }, sessions);
     let arbiters = arbiters.map_err(StartError::Thread)?;
-    pulse::start(&shared).map_err(StartError::Thread)?;
     let peers = peers.map(|listener| cluster::start(&shared, listener)).transpose()?.flatten();
 
     orphans.remove(&shared.disk, &shared.storage);
