@@ -62,6 +62,8 @@ pub(super) struct Upkeep {
     pub(super) heals: VecDeque<Heal>,
     /// Whether the consensus knows that this replica had better not lead.
     is_stalled: bool,
+    /// Whether it leaves leading to others since it is damaged, or has no room.
+    yields: bool,
     /// Since when a replica that is damaged, or has no room, knows of no leader, or leads.
     alone_since: Option<(bool, Instant)>,
     /// Of such a leader: when leadership is handed over again, if it was not taken.
@@ -81,6 +83,7 @@ impl Default for Upkeep {
             looking: None,
             heals: VecDeque::new(),
             is_stalled: false,
+            yields: false,
             alone_since: None,
             hand_over_at: None,
             token: 0,
@@ -121,7 +124,7 @@ impl Upkeep {
 
     fn last_resort_at(&self) -> Instant {
         match self.alone_since {
-            Some((false, since)) if self.is_stalled => since.after(LAST_RESORT),
+            Some((false, since)) if self.yields => since.after(LAST_RESORT),
             _ => Instant::NEVER,
         }
     }
@@ -318,6 +321,7 @@ impl Replica {
                 let waits = now.instant < since.after(LAST_RESORT) || broken(Mutation::NeverLeadDamaged);
                 if led { self.is_in_the_way(now, since) } else { waits }
             });
+        self.upkeep.yields = stalls;
         let stalls = stalls || hangs;
         if stalls != self.upkeep.is_stalled {
             self.upkeep.is_stalled = stalls;
