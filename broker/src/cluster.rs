@@ -101,6 +101,7 @@ pub(crate) fn start(shared: &Shared, listener: TcpListener) -> Result<Option<Pee
         orders: Arc::clone(orders),
         arrivals: Arc::clone(arrivals),
         meters: shared.meters.peers.clone(),
+        pulse: Arc::clone(&shared.pulse),
     };
     PeerThread::start(parts).map(Some).map_err(StartError::Thread)
 }

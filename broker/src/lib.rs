@@ -18,6 +18,7 @@ pub mod metrics;
 mod net;
 mod orphans;
 mod peer;
+mod pulse;
 mod quorum;
 mod random;
 mod replication;

@@ -76,8 +76,10 @@ metrics! {
         "Messages above which calls to an arbiter are refused.";
     ARBITER_TIMERS = "millrace_arbiter_timers", Gauge, Count, "arbiter",
         "Timers that are set on an arbiter.";
+    ARBITERS_HUNG = "millrace_arbiters_hung", Gauge, Count, "",
+        "Arbiters that have not got on for a second, as with a disk that hangs: other brokers lead meanwhile.";
     BROKER_READY = "millrace_broker_ready", Gauge, Count, "",
-        "1 while clients are served, 0 during start and stop.";
+        "1 while clients are served, 0 during start and stop, and while the disk hangs.";
     CONNECTIONS = "millrace_connections", Gauge, Count, "",
         "Connections of clients.";
     CONNECTIONS_ACCEPTED = "millrace_connections_accepted_total", Counter, Count, "",
@@ -204,6 +206,10 @@ metrics! {
         "Replicas hosted.";
     REPLICAS_FAILED = "millrace_replicas_failed_total", Counter, Count, "",
         "Replicas that are offline because their log could not be opened.";
+    REPLICAS_HUNG = "millrace_replicas_hung", Gauge, Count, "",
+        "Replicas that have waited for 3 s for a flush or a write of the disk: they do not lead where another can.";
+    REPLICAS_FULL = "millrace_replicas_without_room", Gauge, Count, "",
+        "Replicas that refuse records since the disk is full: they do not lead where another can.";
     REQUEST_SECONDS = "millrace_request_seconds", Histogram, Seconds, "api",
         "Time from a request's arrival to its response being handed to the socket.";
     REQUESTS_IN_FLIGHT = "millrace_requests_in_flight", Gauge, Count, "",

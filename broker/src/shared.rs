@@ -17,8 +17,10 @@ use crate::actor::placement::Placement;
 use crate::clock::Clock;
 use crate::config::Members;
 use crate::metrics::Meters;
+use crate::net::cuts::Cuts;
 use crate::net::limits::Limits;
 use crate::peer::handoff::{Arrivals, Orders};
+use crate::pulse::Pulse;
 use crate::replication::Replication;
 
 /// One value per broker.
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) upkeep: Upkeep,
     /// The connections of clients.
     pub(crate) limits: Arc<Limits>,
+    /// The same, to be closed when their arbiters hang.
+    pub(crate) cuts: Arc<Cuts>,
     /// Figures for `/metrics`.
     pub(crate) meters: Meters,
     /// What is counted and logged of elections and in-sync replicas.
@@ -54,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) peer_queues: Option<(Arc<Orders>, Arc<Arrivals>)>,
     /// What is queued for other brokers.
     pub(crate) room: Arc<Room>,
+    /// Whether the process gets on.
+    pub(crate) pulse: Arc<Pulse>,
     /// Replicas that were asked for and have no leader epoch yet.
     pub(crate) starting: Starting,
     /// The listener whose addresses requests of the process itself are answered with.
@@ -187,6 +193,7 @@ impl Shared {
         let room = Arc::new(Room::new(others, ROOM_BOUND));
         Arc::new(Self {
             room,
+            pulse: Arc::new(Pulse::new(placement.arbiters())),
             clock: parts.clock,
             placement,
             node: parts.node,
@@ -196,6 +203,7 @@ impl Shared {
             open_segments: OpenSegments::default(),
             upkeep,
             limits: Arc::default(),
+            cuts: Arc::default(),
             meters: Meters::new(),
             replication: Replication::new(),
             directory_id: parts.directory_id,
@@ -243,9 +251,14 @@ impl Shared {
         self.peer_report.store(Arc::new(report));
     }
 
-    /// Whether clients can be served.
+    /// Whether clients can be served: not before the start is over, not from the stop on, and not while the disk hangs.
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && self.pulse.is_well()
+    }
+
+    /// Whether clients are sent away: this broker hangs, and others may serve them.
+    pub(crate) fn leaves_clients(&self) -> bool {
+        self.pulse.is_silent() && self.members.is_some()
     }
 
     /// Why this broker hears no majority of the brokers of its cluster, itself included; `None` where it does, or is alone.

@@ -97,6 +97,7 @@ impl Running {
         let stopped = actix_rt::task::spawn_blocking(move || storage.handle().stop()).await;
         let durable = flushed && self.shared.is_flushed() && matches!(stopped, Ok(Ok(())));
         let clean = durable && marked(&self.data_dir);
+        self.shared.pulse.stop();
         self.arbiters.stop();
         clean
     }

@@ -37,6 +37,10 @@ pub struct PartitionView {
     readable_end: AtomicI64,
     /// Whether acknowledged records from `readable_end` on have rotted away: the end of the log is then none.
     damaged: AtomicBool,
+    /// Whether its disk takes long for a flush or a write, see [`Self::is_hung`].
+    hung: AtomicBool,
+    /// Whether appends are refused for want of room.
+    full: AtomicBool,
 }
 
 impl PartitionView {
@@ -55,6 +59,8 @@ impl PartitionView {
             changes: AtomicU64::new(0),
             readable_end: AtomicI64::new(i64::MAX),
             damaged: AtomicBool::new(false),
+            hung: AtomicBool::new(false),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -129,6 +135,24 @@ impl PartitionView {
     pub fn hides(&self, end: Offset) -> bool {
         let readable = self.readable_end();
         end > readable || end == readable && self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Whether a flush or a write of the replica has been outstanding for so long that its disk is taken to hang.
+    #[must_use]
+    pub fn is_hung(&self) -> bool {
+        self.hung.load(Ordering::Relaxed)
+    }
+
+    /// Whether the replica has refused appends for want of room lately.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Publishes whether the disk hangs, and whether it has no room; called by the replica's core alone.
+    pub(crate) fn set_disk(&self, hung: bool, full: bool) {
+        self.hung.store(hung, Ordering::Relaxed);
+        self.full.store(full, Ordering::Relaxed);
     }
 
     /// Says that the records from `end` on have rotted away; called by the replica's core alone.

@@ -115,7 +115,7 @@ impl Raft {
         if matches!(self.log.pending, Some(Pending::Append(_))) {
             self.log.pending = None;
             if let Role::Follower(follower) = &mut self.role {
-                follower.waiting = true;
+                (follower.waiting, follower.refused) = (true, true);
             }
         }
     }

@@ -107,6 +107,8 @@ pub struct FaultOptions {
     pub transfer_ms: u64,
     /// The disk of a machine is replaced, or the next step of that is taken.
     pub replace_ms: u64,
+    /// The disk of a machine hangs for a while.
+    pub hang_ms: u64,
 }
 
 /// Everything drawn for a run.
@@ -256,6 +258,9 @@ impl Options {
         if brokers >= 3 && dice.chance(15) {
             self.add_witnesses(dice);
         }
+        if !self.faults.is_calm() && dice.chance(20) {
+            self.faults.hang_ms = dice.pick(&[500, 2_000]);
+        }
     }
 
     /// One or two of the brokers hold witnesses alone, and most topics have an even number of replicas, to need one.
@@ -307,8 +312,13 @@ impl FaultOptions {
     #[must_use]
     pub const fn is_calm(&self) -> bool {
         let one = self.kill_ms + self.power_ms + self.stop_ms + self.flush_ms + self.full_ms + self.reset_ms;
-        let several =
-            self.wire_ms + self.cut_ms + self.pause_ms + self.blackout_ms + self.transfer_ms + self.replace_ms;
+        let several = self.wire_ms
+            + self.cut_ms
+            + self.pause_ms
+            + self.blackout_ms
+            + self.transfer_ms
+            + self.replace_ms
+            + self.hang_ms;
         one + several + self.rot_percent + self.clock_ms + self.start_power_percent == 0
     }
 
@@ -330,6 +340,7 @@ impl FaultOptions {
             blackout_ms: 0,
             transfer_ms: 0,
             replace_ms: 0,
+            hang_ms: 0,
         }
     }
 
@@ -352,6 +363,7 @@ impl FaultOptions {
             blackout_ms: 0,
             transfer_ms: 0,
             replace_ms: 0,
+            hang_ms: 0,
         }
     }
 
@@ -370,8 +382,9 @@ impl FaultOptions {
                 Self { reset_ms, wire_ms, cut_ms, transfer_ms, ..none }
             }
             Kinds::Disk => {
-                let Self { power_ms, start_power_percent, flush_ms, full_ms, rot_percent, replace_ms, .. } = *self;
-                Self { power_ms, start_power_percent, flush_ms, full_ms, rot_percent, replace_ms, ..none }
+                let Self { power_ms, start_power_percent, flush_ms, full_ms, rot_percent, replace_ms, hang_ms, .. } =
+                    *self;
+                Self { power_ms, start_power_percent, flush_ms, full_ms, rot_percent, replace_ms, hang_ms, ..none }
             }
         };
     }

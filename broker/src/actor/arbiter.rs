@@ -3,7 +3,7 @@
 //! A call to a core of the same arbiter goes straight into that core's [`Mail`]: no other thread wakes up. What is for
 //! another arbiter is collected while an actor's turn lasts and leaves as one batch per arbiter.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub(crate) struct Local {
     pub(crate) stopping_groups: RefCell<Option<Countdown>>,
     /// Who waits for configurations that are being forced.
     pub(crate) forcing: Forcing,
+    /// Whether the replicas were told that an arbiter hangs.
+    pub(crate) unwell: Cell<bool>,
     outbox: RefCell<Vec<Vec<Parcel>>>,
 }
 
@@ -93,6 +95,7 @@ impl Local {
             stopping: RefCell::default(),
             stopping_groups: RefCell::default(),
             forcing: Forcing::default(),
+            unwell: Cell::new(false),
             outbox: RefCell::new(outbox),
             shared,
         })

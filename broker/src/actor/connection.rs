@@ -17,6 +17,7 @@ use super::mail::Mail;
 use super::parcel::Accepted;
 use super::timers::Fire;
 use crate::metrics::Latencies;
+use crate::net::cuts::Cut;
 use crate::net::limits::Permit;
 use crate::net::socket::{Incoming, Socket};
 
@@ -52,7 +53,7 @@ pub(super) fn carry_out(
 
 /// Serves a client on the calling thread's arbiter.
 pub(super) fn serve(local: &Rc<Local>, accepted: Accepted) {
-    let Accepted { stream, peer, listener, permit } = accepted;
+    let Accepted { stream, peer, listener, permit, cut } = accepted;
     if local.connections.is_stopping() {
         return;
     }
@@ -82,6 +83,7 @@ pub(super) fn serve(local: &Rc<Local>, accepted: Accepted) {
         congested: false,
         end: End::Open,
         _permit: permit,
+        _cut: cut,
     };
     Host::start(core, ports, Rc::clone(&mail), Rc::clone(local));
     mail.schedule();
@@ -118,6 +120,7 @@ struct SocketPorts {
     congested: bool,
     end: End,
     _permit: Permit,
+    _cut: Cut,
 }
 
 impl SocketPorts {

@@ -12,6 +12,7 @@ use millrace_storage::{CutDone, DiskError, Log, LogConfig, LogError, Prepared, R
 use millrace_types::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::local::LocalRequest;
+use crate::net::cuts::Cut;
 use crate::net::limits::Permit;
 
 use super::countdown::Countdown;
@@ -122,6 +123,8 @@ pub(crate) struct Accepted {
     pub(crate) listener: Arc<str>,
     /// Its place among the connections that are allowed.
     pub(crate) permit: Permit,
+    /// By which it can be closed from another thread.
+    pub(crate) cut: Cut,
 }
 
 /// What a storage thread has done.

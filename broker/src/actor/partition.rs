@@ -63,6 +63,9 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
     }
     shared.node.directory.publish(Arc::clone(&view));
     mail.push(ReplicaEvent::Start);
+    if local.unwell.get() {
+        mail.push(ReplicaEvent::Unwell(true));
+    }
     retarget(local, partition, &mail);
     retire_unless(local, partition, Part::Replica, &mail);
     let ports = ReplicaPorts {
@@ -75,6 +78,7 @@ pub(super) fn start(local: &Rc<Local>, opened: OpenedLog) {
         led: false,
         coordinates: false,
         tally: Tally::default(),
+        disk: (false, false),
         stopped: false,
     };
     Host::start(core, ports, mail, Rc::clone(local));
@@ -164,6 +168,8 @@ struct ReplicaPorts {
     coordinates: bool,
     /// What has been counted of the consensus.
     tally: Tally,
+    /// What was counted of its disk: whether it hangs, and whether it has no room.
+    disk: (bool, bool),
     stopped: bool,
 }
 
@@ -201,6 +207,13 @@ impl ReplicaPorts {
         let name = image.topic_by_id(self.partition.topic).map_or("", |topic| &*topic.name);
         let state = core.consensus().status();
         shared.replication.tell(shared.clock.instant(), (name, self.partition), &before, &tally, &state);
+    }
+
+    /// Counts the replica among those whose disk hangs, or has no room, while it is there.
+    fn count_disk(&mut self) {
+        let is = if self.stopped { (false, false) } else { (self.view.is_hung(), self.view.is_full()) };
+        let was = std::mem::replace(&mut self.disk, is);
+        self.local.shared.pulse.replica(was, is);
     }
 
     fn tell_coordinator(&mut self) {
@@ -248,6 +261,7 @@ impl Ports<Replica> for ReplicaPorts {
     fn end_turn(&mut self, core: &Replica) -> After {
         self.count(core);
         self.announce();
+        self.count_disk();
         if !self.stopped {
             return After::Wait;
         }

@@ -14,6 +14,7 @@ use super::arbiter::Local;
 use super::inbox::Arrivals;
 use super::parcel::{Completion, Order, Parcel};
 use super::{connection, forcing, group_coordinator, local_connection, partition, peers, supervisor, witness};
+use crate::pulse::BEAT;
 
 /// Completions handled before parcels get their turn.
 const COMPLETIONS_PER_TURN: usize = 1_024;
@@ -30,6 +31,7 @@ impl Router {
         let timers = Rc::clone(&local);
         actix_rt::spawn(async move { timers.timers.run(timers.shared.clock).await });
         actix_rt::spawn(sweep(Rc::clone(&local)));
+        actix_rt::spawn(beat(Rc::clone(&local)));
         let _address = Self { local, batch: Vec::new() }.start();
     }
 
@@ -184,5 +186,19 @@ async fn sweep(local: Rc<Local>) {
     loop {
         tokio::time::sleep(local.connections.sweep_interval()).await;
         local.connections.sweep();
+    }
+}
+
+/// Says that the arbiter lives, and tells its replicas when another does not; never returns.
+async fn beat(local: Rc<Local>) {
+    loop {
+        let pulse = &local.shared.pulse;
+        pulse.beat(local.number);
+        let unwell = pulse.is_silent();
+        if local.unwell.replace(unwell) != unwell {
+            let mails: Vec<_> = local.replicas.borrow().values().map(Rc::clone).collect();
+            mails.iter().for_each(|mail| mail.push(ReplicaEvent::Unwell(unwell)));
+        }
+        tokio::time::sleep(BEAT).await;
     }
 }

@@ -12,6 +12,7 @@ use super::peers::Sessions;
 use super::router::Router;
 use super::supervisor::Supervisor;
 use super::{metadata, peers};
+use crate::pulse;
 use crate::shared::Shared;
 
 /// The arbiters of a broker.
@@ -29,8 +30,8 @@ pub(crate) struct Metadata {
 }
 
 impl Arbiters {
-    /// Starts as many arbiters as `shared` has inboxes, the metadata store on its own, and the sessions with other brokers
-    /// on theirs.
+    /// Starts as many arbiters as `shared` has inboxes, the metadata store on its own, the sessions with other brokers on
+    /// theirs, and the thread that looks whether all of them get on.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -57,6 +58,7 @@ impl Arbiters {
             }
             arbiters.push(arbiter);
         }
+        pulse::start(shared)?;
         Ok(Self(arbiters))
     }
 

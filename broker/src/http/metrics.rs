@@ -66,6 +66,9 @@ fn sample(shared: &Shared) {
     let directory = &shared.node.directory;
     let settings = &shared.node.settings;
     let image = directory.image();
+    gauge!(names::ARBITERS_HUNG).set(figure(shared.pulse.silent()));
+    gauge!(names::REPLICAS_HUNG).set(figure(shared.pulse.hung()));
+    gauge!(names::REPLICAS_FULL).set(figure(shared.pulse.full()));
     gauge!(names::ARBITER_EVENTS_BOUND).set(figure(CALL_BOUND));
     gauge!(names::ARBITER_PARCELS_BOUND).set(figure(PARCEL_BOUND));
     gauge!(names::ARBITER_COMPLETIONS_BOUND).set(figure(COMPLETION_BOUND));

@@ -80,6 +80,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 async fn accept(listener: TcpListener, name: Arc<str>, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
+            // An arbiter hangs: a client does better with another broker.
+            Ok((_, peer)) if shared.leaves_clients() => tracing::debug!(%peer, "closed: the broker hangs"),
             Ok((stream, peer)) => {
                 if let Err(error) = admit(stream, peer, &name, &shared) {
                     tracing::debug!(%peer, %error, "a connection could not be taken");
@@ -112,7 +114,8 @@ fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, name: &Arc<str>, share
     // Responses are written whole: waiting for more to send would only delay them.
     stream.set_nodelay(true)?;
     let stream = stream.into_std()?;
-    let accepted = Accepted { stream, peer, listener: Arc::clone(name), permit };
+    let cut = shared.cuts.add(&stream)?;
+    let accepted = Accepted { stream, peer, listener: Arc::clone(name), permit, cut };
     shared.meters.connections_accepted.increment(1);
     let arbiter = shared.least_loaded();
     shared.inbox(arbiter).send(&mut vec![Parcel::Order(Order::Accept(Box::new(accepted)))]);

@@ -27,7 +27,7 @@ pub(super) async fn dial(io: Rc<Io>, broker: BrokerId, shard: u8, attempt: u64) 
         }
         None => Err(io::Error::new(io::ErrorKind::NotFound, "its address is not known")),
     };
-    match connected {
+    match connected.and_then(|stream| if io.is_mute() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(stream) }) {
         Ok(stream) => {
             let link = io.open(broker);
             let event = PeerEvent::Connected { shard, attempt, connection: link.id };

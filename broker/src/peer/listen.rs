@@ -32,6 +32,10 @@ pub(super) async fn listen(io: Rc<Io>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
+                if io.is_mute() {
+                    // It finds out by the end of the connection.
+                    continue;
+                }
                 let full = io.greeting.get() >= GREETING_MAX || io.accepted.get() >= ACCEPTED_MAX;
                 if full {
                     io.meters.refused.increment(1);

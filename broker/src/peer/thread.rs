@@ -21,6 +21,7 @@ use super::link::Link;
 use super::listen::listen;
 use crate::config::Members;
 use crate::metrics::PeerMeters;
+use crate::pulse::{BEAT, Pulse};
 
 /// How long the connections get to send what was written when the thread stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) arrivals: Arc<Arrivals>,
     /// What is counted.
     pub(crate) meters: PeerMeters,
+    /// Whether the process gets on.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// What the tasks of the thread share.
@@ -47,6 +50,7 @@ pub(super) struct Io {
     pub(super) members: Arc<ArcSwap<Members>>,
     pub(super) arrivals: Arc<Arrivals>,
     pub(super) meters: PeerMeters,
+    pulse: Arc<Pulse>,
     /// Accepted connections that have not said who they are.
     pub(super) greeting: Cell<usize>,
     /// Accepted connections that have.
@@ -69,6 +73,22 @@ impl Io {
     pub(super) fn forget(&self, id: LinkId) {
         if self.links.borrow_mut().remove(&id).is_some() {
             self.meters.connections.decrement(1);
+        }
+    }
+
+    /// Whether nothing is said to other brokers: this one cannot do what they would ask.
+    pub(super) fn is_mute(&self) -> bool {
+        self.pulse.is_silent()
+    }
+
+    /// Resets all connections when an arbiter hangs. None begins before it gets on, so that the others know of the silence,
+    /// as of a process that is gone.
+    async fn fall_silent(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            if self.is_mute() {
+                self.links.borrow().values().for_each(|link| link.give_up());
+            }
         }
     }
 
@@ -135,11 +155,12 @@ impl PeerThread {
 }
 
 fn run(runtime: &Runtime, parts: Parts) {
-    let Parts { listener, members, orders, arrivals, meters } = parts;
+    let Parts { listener, members, orders, arrivals, meters, pulse } = parts;
     let io = Rc::new(Io {
         members,
         arrivals,
         meters,
+        pulse,
         greeting: Cell::new(0),
         accepted: Cell::new(0),
         links: RefCell::default(),
@@ -150,12 +171,14 @@ fn run(runtime: &Runtime, parts: Parts) {
             Ok(listener) => spawn_local(listen(Rc::clone(&io), listener)),
             Err(error) => return tracing::error!(%error, "other brokers cannot connect"),
         };
+        let watching = spawn_local(Rc::clone(&io).fall_silent());
         let mut batch = Vec::new();
         let mut more = true;
         while more {
             more = orders.take(&mut batch).await;
             batch.drain(..).for_each(|order| io.obey(order));
         }
+        watching.abort();
         listening.abort();
         let _late = tokio::time::timeout(LAST_WORDS, io.close_all()).await;
     });

@@ -19,8 +19,8 @@ use self::waiting::Producing;
 use super::{Api, Context, Step, lookup};
 use crate::call::{Acks, PartitionOp};
 use crate::deadline;
-use crate::standing::min_in_sync;
 use crate::peer::MAX_BATCH;
+use crate::standing::min_in_sync;
 use crate::wire::{self, WireError};
 
 /// The API `Produce`. Versions 0 to 2 are advertised, since older librdkafka stops compressing without them

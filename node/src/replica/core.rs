@@ -17,6 +17,7 @@ use super::purgatory::Purgatory;
 use super::puts::Puts;
 use super::salvage::Lost;
 use super::serve::Warming;
+use super::stall::DiskHealth;
 use super::upkeep::Upkeep;
 use super::watchers::Watchers;
 use super::{ReplicaEffect, ReplicaEvent, Room, consensus};
@@ -83,6 +84,7 @@ pub struct Replica {
     pub(super) refetch_after_put: bool,
     /// When a follower that could not append asks again.
     pub(super) refetch_at: Instant,
+    pub(super) health: DiskHealth,
     /// Whether a flush is under way; the next one is taken when it completes, with all that came in between.
     pub(super) flushing: bool,
     /// Answers to followers that wait until their records are in memory.
@@ -151,6 +153,7 @@ impl Replica {
             incoming: None,
             refetch_after_put: false,
             refetch_at: Instant::NEVER,
+            health: DiskHealth::default(),
             flushing: false,
             warming: Warming::default(),
             early: Early::default(),
@@ -260,6 +263,7 @@ impl Core for Replica {
             ReplicaEvent::Retire(retires) => self.retires = retires,
             ReplicaEvent::Change(change) => self.tell_running(now, Event::Change(change), out),
             ReplicaEvent::Force { token, voters } => self.force(now, token, &voters, out),
+            ReplicaEvent::Unwell(unwell) => self.health.set_unwell(unwell),
             ReplicaEvent::Stop => self.stop(now, out),
         }
         self.settle(now, out);

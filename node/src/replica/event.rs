@@ -125,6 +125,9 @@ pub enum ReplicaEvent {
         /// Who votes from now on, the broker that is asked among them.
         voters: Vec<BrokerId>,
     },
+    /// A part of the process hangs (`true`), so that no other broker hears it: the replica leaves leading to others until that
+    /// is over.
+    Unwell(bool),
     /// Drain: hand leadership over, answer what waits, flush, write what a clean start needs, then push [`ReplicaEffect::Stopped`].
     Stop,
 }

@@ -1,7 +1,5 @@
 //! A follower takes what its leader's answers bring (duties 4 and 9).
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use millrace_raft::{Envelope, Event, FetchBody, FetchResponse, Message, Span};
 use millrace_storage::{AppendError, BatchHeader, QRecord};
@@ -10,9 +8,6 @@ use millrace_types::{Now, Offset};
 use super::mutation::{Mutation, broken};
 use super::puts::Purpose;
 use super::{Replica, ReplicaEffect};
-
-/// How soon a follower asks again that could not append.
-const REFETCH: Duration = Duration::from_millis(200);
 
 impl Replica {
     /// A message of another replica came.
@@ -84,9 +79,12 @@ impl Replica {
         let before = self.log.log_end();
         let batches = Batches(self.incoming.take().unwrap_or_default());
         for (_, batch) in batches.take_while(|(header, _)| header.last_offset() < upto) {
-            if let Err(error) = self.log.append_replicated(&batch, now) {
-                self.not_appended(now, &error, out);
-                break;
+            match self.log.append_replicated(&batch, now) {
+                Ok(_) => self.health.appended(),
+                Err(error) => {
+                    self.not_appended(now, &error, out);
+                    break;
+                }
             }
         }
         if let Some(job) = self.log.prepare() {
@@ -97,8 +95,12 @@ impl Replica {
     }
 
     fn not_appended(&mut self, now: Now, error: &AppendError, out: &mut Vec<ReplicaEffect>) {
-        tracing::warn!(partition = %self.partition, %error, "what the leader has sent cannot be appended");
-        self.refetch_at = now.instant.after(REFETCH);
+        if matches!(error, AppendError::Full(_)) {
+            self.lacks_room(now, error);
+        } else {
+            tracing::warn!(partition = %self.partition, %error, "what the leader has sent cannot be appended");
+        }
+        self.refetch_at = now.instant.after(self.health.pause());
         if let AppendError::Storage(disk) = error
             && self.log.is_poisoned()
         {

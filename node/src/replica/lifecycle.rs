@@ -97,6 +97,7 @@ impl Replica {
         debug_assert!(!self.flushing, "one flush at a time");
         debug_assert!(!self.cut.is_under_way(), "no flush while the log is cut");
         self.flushing = true;
+        self.health.flushes += 1;
         out.push(ReplicaEffect::Flush(work));
     }
 

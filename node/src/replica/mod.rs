@@ -31,6 +31,7 @@ mod room;
 mod salvage;
 mod serve;
 mod settle;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod upkeep;

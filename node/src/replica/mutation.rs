@@ -22,6 +22,12 @@ pub enum Mutation {
     LeadDamaged,
     /// A replica whose log is damaged never asks for votes, even if nobody else leads.
     NeverLeadDamaged,
+    /// A disk that hangs is not noticed.
+    NeverStalled,
+    /// A leader that has no room for records leads on.
+    LeadFull,
+    /// A follower without room asks for records again and again.
+    NoPause,
     /// A leader leads on although what it has lost keeps everything from being committed.
     LeadUncommittable,
     /// What is damaged below a cut of its segment is forgotten.

@@ -76,8 +76,14 @@ impl Replica {
         };
         let bytes = batches.size();
         let appended = match self.log.append(batches, epoch, now) {
-            Ok(appended) => appended,
+            Ok(appended) => {
+                self.health.appended();
+                appended
+            }
             Err(error) => {
+                if matches!(error, AppendError::Full(_)) {
+                    self.lacks_room(now, &error);
+                }
                 // What fails before anything is written, such as opening one file too many, leaves the log as it was.
                 let fatal = match &error {
                     AppendError::Storage(disk) if self.log.is_poisoned() => Some(disk.clone()),

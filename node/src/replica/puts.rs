@@ -85,6 +85,11 @@ impl Puts {
         self.pending.remove(&token)
     }
 
+    /// The put that has waited longest.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.pending.first_key_value().map(|(token, _)| *token)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }

@@ -19,6 +19,7 @@ const MIN_TIMER: Duration = Duration::from_millis(1);
 impl Replica {
     /// Brings everything in line with the state after an event.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
+        self.watch_disk(now);
         self.tick(now, out);
         self.keep_up(now, out);
         if self.is_running() && self.is_intact() {
@@ -40,6 +41,7 @@ impl Replica {
         self.settle_force(now, out);
         self.retire_if_outside(now, out);
         self.stop_if_drained(now, out);
+        self.watch_disk(now);
         self.schedule(now, out);
     }
 
@@ -121,7 +123,7 @@ impl Replica {
             next = next.min(self.target.again);
         }
         if self.phase == Phase::Running && !self.cut.is_under_way() {
-            next = next.min(self.next_check).min(self.upkeep.deadline());
+            next = next.min(self.next_check).min(self.upkeep.deadline()).min(self.health.deadline());
             if !self.flushing {
                 next = next.min(self.flush_deadline(now));
             }

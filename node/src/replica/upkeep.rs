@@ -21,7 +21,8 @@ use super::{Replica, ReplicaEffect};
 
 /// The pause between two attempts to hand leadership over.
 const HAND_OVER: Duration = Duration::from_secs(1);
-/// How long a damaged replica leaves leading to others before it leads itself, since none of them can.
+/// How long a replica that is damaged, or has no room, leaves leading to others before it leads itself, since none of them
+/// can.
 const LAST_RESORT: Duration = Duration::from_secs(5);
 /// Repairs that wait at the same time; what is found beyond is found again by the scrub.
 const MAX_HEALS: usize = 64;
@@ -61,9 +62,11 @@ pub(super) struct Upkeep {
     pub(super) heals: VecDeque<Heal>,
     /// Whether the consensus knows that this replica had better not lead.
     is_stalled: bool,
-    /// Since when a damaged replica knows of no leader, or leads.
+    /// Whether it leaves leading to others since it is damaged, or has no room.
+    yields: bool,
+    /// Since when a replica that is damaged, or has no room, knows of no leader, or leads.
     alone_since: Option<(bool, Instant)>,
-    /// Of a damaged leader: when leadership is handed over again, if it was not taken.
+    /// Of such a leader: when leadership is handed over again, if it was not taken.
     hand_over_at: Option<Instant>,
     /// The last number of a request.
     pub(super) token: u64,
@@ -80,6 +83,7 @@ impl Default for Upkeep {
             looking: None,
             heals: VecDeque::new(),
             is_stalled: false,
+            yields: false,
             alone_since: None,
             hand_over_at: None,
             token: 0,
@@ -120,7 +124,7 @@ impl Upkeep {
 
     fn last_resort_at(&self) -> Instant {
         match self.alone_since {
-            Some((false, since)) if self.is_stalled => since.after(LAST_RESORT),
+            Some((false, since)) if self.yields => since.after(LAST_RESORT),
             _ => Instant::NEVER,
         }
     }
@@ -296,28 +300,34 @@ impl Replica {
         }
     }
 
-    /// A damaged replica does not lead while another can: it hands leadership over, and asks for no votes before it is
-    /// whole, or nobody else has led for a while. One that is alone, or without a replica in sync that could lead, leads on
-    /// and serves what it can; but not when the others may be waiting for just what it has lost.
+    /// A replica that is damaged, or has no room, does not lead while another can: it hands leadership over, and asks for no
+    /// votes before that is over, or nobody else has led for a while. One that is alone, or without a replica in sync that
+    /// could lead, leads on and serves what it can; but not when the others may be waiting for just what it has lost. One
+    /// whose disk hangs can do nothing for anyone: it resigns at once, unless it is alone.
     fn yield_leadership(&mut self, now: Now, out: &mut Vec<ReplicaEffect>) {
-        let damaged = !self.upkeep.heals.is_empty() && !self.is_alone() && !broken(Mutation::LeadDamaged);
+        let is_damaged = !self.upkeep.heals.is_empty() && !broken(Mutation::LeadDamaged);
+        let is_full = self.health.is_full() && !broken(Mutation::LeadFull);
+        let is_impaired = (is_damaged || is_full) && !self.is_alone();
+        let hangs = self.health.hangs() && !self.is_alone();
         let leads = self.raft.role() == RoleKind::Leader;
         let is_led = !leads && self.raft.leader().is_some();
         self.upkeep.alone_since = match self.upkeep.alone_since {
-            _ if !damaged || is_led => None,
+            _ if !is_impaired || is_led => None,
             Some((led, since)) if led == leads => Some((led, since)),
             _ => Some((leads, now.instant)),
         };
-        let stalls = damaged
+        let stalls = is_impaired
             && self.upkeep.alone_since.is_none_or(|(led, since)| {
                 let waits = now.instant < since.after(LAST_RESORT) || broken(Mutation::NeverLeadDamaged);
                 if led { self.is_in_the_way(now, since) } else { waits }
             });
+        self.upkeep.yields = stalls;
+        let stalls = stalls || hangs;
         if stalls != self.upkeep.is_stalled {
             self.upkeep.is_stalled = stalls;
             self.tell(now, Event::Stalled(stalls), out);
         }
-        if !damaged || !leads {
+        if !is_impaired || !leads {
             self.upkeep.hand_over_at = None;
         } else if self.upkeep.hand_over_at.is_none_or(|at| at <= now.instant) {
             self.upkeep.hand_over_at = Some(now.instant.after(HAND_OVER));

@@ -220,6 +220,7 @@ impl Core for Witness {
             | ReplicaEvent::Transfer { .. }
             | ReplicaEvent::Target(_)
             | ReplicaEvent::Change(_)
+            | ReplicaEvent::Unwell(_)
             | ReplicaEvent::Stop => {}
         }
         self.settle(now, out);

@@ -16,6 +16,8 @@ pub(crate) struct Follower {
     pub(crate) leader: ReplicaKey,
     /// Whether a fetch is under way.
     pub(crate) waiting: bool,
+    /// Whether what came could not be appended: the next fetch is the host's to ask for.
+    pub(crate) refused: bool,
     /// What the leader was last told.
     pub(crate) told: Option<(Acknowledged, bool)>,
     /// A recovering replica is whole when this much is durable (rule R12).
@@ -31,7 +33,8 @@ impl Raft {
             self.log.cache.push(marker);
             self.log.cache.mark_durable(self.epoch);
         }
-        let follower = Follower { leader, waiting: false, told: None, recover_to: None, unanimous: false };
+        let follower =
+            Follower { leader, waiting: false, refused: false, told: None, recover_to: None, unanimous: false };
         self.transition(Role::Follower(follower));
         self.settle_follower(out);
     }
@@ -39,7 +42,7 @@ impl Raft {
     /// Asks again: the answer is overdue.
     pub(crate) const fn refetch(&mut self) {
         if let Role::Follower(follower) = &mut self.role {
-            follower.waiting = false;
+            (follower.waiting, follower.refused) = (false, false);
         }
     }
 

@@ -143,8 +143,8 @@ impl Raft {
         }
         let is_heard = self.sessions.is_up(leader);
         match &mut self.role {
-            // The leader has no fetch of this replica: what was under way is lost.
-            Role::Follower(follower) if follower.leader == leader => follower.waiting = false,
+            // The leader has no fetch of this replica: what was under way is lost, unless this replica itself waits.
+            Role::Follower(follower) if follower.leader == leader => follower.waiting = follower.refused,
             Role::Unattached(unattached) if !is_heard => unattached.hint = Some(leader),
             Role::Unattached(_) | Role::Prospective(_) if is_heard => self.become_follower(leader, out),
             Role::Candidate(_) => {

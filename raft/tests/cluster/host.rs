@@ -157,6 +157,8 @@ impl World {
             Effect::Append { from, upto } => {
                 let refused = !self.healed && self.dice.chance(self.plan.refusals);
                 if refused {
+                    let incarnation = self.hosts[at].incarnation;
+                    self.at(self.now + 200_000, Happening::Refetch { at, incarnation });
                     return self.step(at, Event::AppendRefused);
                 }
                 let host = &mut self.hosts[at];

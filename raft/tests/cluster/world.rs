@@ -54,6 +54,11 @@ pub(crate) enum Happening {
     Unstall {
         at: usize,
     },
+    /// A follower that could not append asks again.
+    Refetch {
+        at: usize,
+        incarnation: u64,
+    },
 }
 
 /// Messages with their records.
@@ -179,7 +184,8 @@ impl World {
             Happening::PutDone { at, incarnation, .. }
             | Happening::FlushDone { at, incarnation, .. }
             | Happening::CutDone { at, incarnation, .. }
-            | Happening::Timer { at, incarnation } => (Some(*at), Some(*incarnation)),
+            | Happening::Timer { at, incarnation }
+            | Happening::Refetch { at, incarnation } => (Some(*at), Some(*incarnation)),
             _ => (None, None),
         };
         if let Some(at) = owner {
@@ -204,6 +210,7 @@ impl World {
                 }
             }
             Happening::Timer { at, .. } => self.timer(at),
+            Happening::Refetch { at, .. } => self.step(at, Event::Refetch),
             Happening::Tick => self.tick(),
             Happening::Produce => self.produce_somewhere(),
             Happening::Fault => self.fault(),

@@ -8,7 +8,7 @@ use super::{HEAL, Phase, World};
 use crate::broker::{Event, Happening};
 
 /// Number of kinds of faults.
-const KINDS: usize = 13;
+const KINDS: usize = 14;
 
 /// Longest distance of a wall-clock jump in milliseconds, either way.
 const JUMP: u64 = 600_000;
@@ -30,6 +30,7 @@ impl World {
             faults.blackout_ms,
             faults.transfer_ms,
             faults.replace_ms,
+            faults.hang_ms,
         ];
         means.get(kind).copied().unwrap_or(0)
     }
@@ -84,6 +85,7 @@ impl World {
             10 => self.black_out(),
             11 => self.transfer(at),
             12 => self.replace_disk(at),
+            13 => self.hang_the_disk(at),
             _ => {}
         }
         self.plan_fault(kind);
@@ -138,6 +140,12 @@ impl World {
         let machine = &mut self.brokers[at];
         machine.disk.inject(Fault::new(operation, nth).on(path));
         machine.tainted = true;
+    }
+
+    /// What the disk of a machine is doing, or is asked to do, takes a while.
+    fn hang_the_disk(&mut self, at: usize) {
+        let length = self.fault_dice.between(1_000_000, 10_000_000);
+        self.brokers[at].disk_hangs_until = self.micros() + length;
     }
 
     fn fill_the_disk(&mut self, at: usize) {
@@ -204,6 +212,7 @@ impl World {
     fn calm_machine(&mut self, at: usize) {
         let machine = &mut self.brokers[at];
         machine.disk.set_capacity(None);
+        machine.disk_hangs_until = 0;
         let (number, armed, faulty) = (machine.number(), machine.power_armed, machine.is_disk_at_fault());
         let restart = self.fault_dice.chance(30) && !self.options.faults.is_calm();
         self.resume(number);

@@ -19,6 +19,8 @@ pub(super) struct Machine {
     pub(super) broker: BrokerId,
     pub(super) clock: Clock,
     pub(super) disk: SimDisk,
+    /// Nothing that the disk is to do is done before.
+    pub(super) disk_hangs_until: Micros,
     /// The disk of this process has or had a fault waiting for it.
     pub(super) tainted: bool,
     /// The disk of a process before had, in this run of the machine: what failed to be written back is told to whoever
@@ -60,6 +62,7 @@ impl Machine {
             broker,
             clock: Clock::default(),
             disk,
+            disk_hangs_until: 0,
             tainted: false,
             haunted: false,
             power_armed: false,

@@ -28,7 +28,7 @@ impl World {
     }
 
     pub(super) fn happen(&mut self, happening: Happening) {
-        let Some(happening) = self.hold_back(happening) else { return };
+        let Some(happening) = self.hold_back(happening).and_then(|happening| self.hold_up(happening)) else { return };
         match happening {
             Happening::Broker(process, event) => {
                 if let Some(at) = self.machine_of(process) {
@@ -77,6 +77,21 @@ impl World {
             }
             None => Some(happening),
         }
+    }
+
+    /// Puts off what a disk that hangs would have done by now; comes back with everything else.
+    fn hold_up(&mut self, happening: Happening) -> Option<Happening> {
+        let Happening::Broker(process, Event::Flushed | Event::Committed | Event::JobDone | Event::Journaled) =
+            &happening
+        else {
+            return Some(happening);
+        };
+        let until = self.machine_of(*process).map_or(0, |at| self.brokers[at].disk_hangs_until);
+        if until <= self.micros() {
+            return Some(happening);
+        }
+        self.queue.push(until, happening);
+        None
     }
 
     /// The process stands still for so long.

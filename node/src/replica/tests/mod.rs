@@ -16,6 +16,7 @@ mod policy;
 mod records;
 mod rejoin;
 mod rot;
+mod stall;
 
 use std::collections::BTreeMap;
 
