@@ -42,8 +42,8 @@ fn refused(broker: &common::Broker, other: usize) -> bool {
 fn a_broker_is_heard_while_it_lives() {
     let mut cluster = Cluster::start(3, &[], &[]);
     all_hear_each_other(&cluster, 3);
-    until("two connections for partitions and one to catch up by", || {
-        (cluster.session(1, 2)["connections"] == 3).then_some(())
+    until("one connection for control, two for records and one to catch up by", || {
+        (cluster.session(1, 2)["connections"] == 4).then_some(())
     });
     let before = cluster.session(1, 2);
     cluster.kill(2);

@@ -9,6 +9,9 @@ use crate::broker::{Clock, Event, Happening, Net, Port, Process, Who, Wire};
 use crate::history::Part;
 use crate::queue::Micros;
 
+/// Microseconds after which it is looked again whether a disk still hangs.
+const HELD: u64 = 100_000;
+
 impl World {
     pub(super) fn advance_to(&mut self, at: Micros) {
         self.now = Clock { drift: 0, ahead: self.ahead }.now(at);
@@ -90,7 +93,8 @@ impl World {
         if until <= self.micros() {
             return Some(happening);
         }
-        self.queue.push(until, happening);
+        // By steps of one length, which keep the order, since a hang may end early: with the faults.
+        self.queue.push(self.micros() + HELD, happening);
         None
     }
 
